@@ -1,0 +1,186 @@
+"""Pools: which waiting call goes to which replica, and when.
+
+A replica takes its slots plus a small slack, so that a slot never idles for a round trip.
+Calls wait in one queue a replica (those whose program already ran there, for its cache) and one
+unassigned queue. This file must not know of strands, policies or answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from dynasor.core.calls import CallState
+from dynasor.core.ordering import Demand
+from dynasor.core.queue import ProgramQueue, Rank
+from dynasor.core.types import Replica
+
+__all__ = ["Pool", "ReplicaState"]
+
+MakeQueue = Callable[[], ProgramQueue[CallState]]
+
+
+class ReplicaState:
+    """One replica: how many calls it holds, how many it may, and who waits for it.
+
+    `pauses` counts failures to reach it since the last success; while `is_paused` it gets
+    nothing.
+    """
+
+    __slots__ = ("held", "is_paused", "name", "pauses", "queue", "slots", "window")
+
+    def __init__(self, replica: Replica, slack: float, queue: ProgramQueue[CallState]) -> None:
+        self.name = replica.name
+        self.held = 0
+        self.is_paused = False
+        self.pauses = 0
+        self.queue = queue
+        self.resize(replica.slots, slack)
+
+    def resize(self, slots: int, slack: float) -> None:
+        """Change the slots; `slack` is the fraction sent beyond them."""
+        self.slots = slots
+        self.window = slots + ceil(slots * slack)
+
+    def __repr__(self) -> str:
+        return f"<ReplicaState {self.name} {self.held}/{self.window} held, {len(self.queue)} wait>"
+
+
+class Pool:
+    """The replicas that serve one role of one model, and the calls that wait for them."""
+
+    def __init__(self, name: str, make_queue: MakeQueue) -> None:
+        self.name = name
+        self.replicas: dict[str, ReplicaState] = {}
+        self.gone: dict[str, ReplicaState] = {}
+        self.unassigned = make_queue()
+        self._make_queue = make_queue
+        self._homes: dict[str, str] = {}
+
+    @property
+    def slots(self) -> int:
+        """Slots of all replicas together."""
+        return sum(replica.slots for replica in self.replicas.values())
+
+    def change(self, replicas: Sequence[Replica], slack: float) -> None:
+        """Let the pool consist of these replicas; calls that wait for a lost one are unassigned.
+
+        A lost replica keeps its running calls until they end.
+        """
+        known, self.replicas = {**self.gone, **self.replicas}, {}
+        for replica in replicas:
+            state = known.pop(replica.name, None)
+            if state is None:
+                state = ReplicaState(replica, slack, self._make_queue())
+            state.resize(replica.slots, slack)
+            self.replicas[replica.name] = state
+        self.gone = {name: state for name, state in known.items() if state.held}
+        for state in known.values():
+            _refilled(state.queue, self.unassigned)
+        if len(self.replicas) == 1:  # the others' calls wait where they would be looked for
+            for state in self.replicas.values():
+                _refilled(state.queue, self.unassigned)
+
+    def rebuild(self, slack: float) -> None:
+        """Put all waiting calls into new queues, and apply a new slack."""
+        self.unassigned = _refilled(self.unassigned, self._make_queue())
+        for replica in self.replicas.values():
+            replica.queue = _refilled(replica.queue, self._make_queue())
+            replica.resize(replica.slots, slack)
+
+    def enqueue(self, call: CallState, *, is_first: bool = False) -> None:
+        """Let a call wait: for the replica its affinity points to, or for any."""
+        queue = self._queue_of(call)
+        add = queue.prepend if is_first else queue.push
+        add(call.demand, call.call.id, call, is_speculative=call.is_speculative)
+
+    def remove(self, call: CallState) -> bool:
+        """Take a waiting call out; whether it was waiting here."""
+        return any(queue.remove(call.call.id) is not None for queue in self.queues())
+
+    def update(self, demand: Demand) -> None:
+        """Rank a program anew in every queue that holds calls of it."""
+        self.unassigned.update(demand.program)
+        if len(self.replicas) > 1:
+            for replica in self.replicas.values():
+                replica.queue.update(demand.program)
+
+    def forget(self, affinity: str) -> None:
+        """Drop an affinity: its program ended, or its replica failed."""
+        self._homes.pop(affinity, None)
+
+    def queues(self) -> list[ProgramQueue[CallState]]:
+        """Return all queues, the unassigned one first."""
+        return [self.unassigned, *(replica.queue for replica in self.replicas.values())]
+
+    def release(self, replica: str) -> None:
+        """Free one slot of a replica."""
+        state = self.replicas.get(replica) or self.gone[replica]
+        state.held -= 1
+        if state.held == 0:
+            self.gone.pop(replica, None)
+
+    def take(self, now: float) -> tuple[CallState, ReplicaState] | None:
+        """Take the best waiting call that a replica has room for, and hold a slot for it."""
+        rooms = [r for r in self.replicas.values() if r.held < r.window and not r.is_paused]
+        if len(rooms) > 1:
+            rooms.sort(key=_fullness)
+        for replica in rooms:
+            queue = self._best_queue(replica, now)
+            if queue is not None:
+                call = queue.pop(now)
+                replica.held += 1
+                if len(self.replicas) > 1:
+                    self._homes[call.call.affinity] = replica.name
+                return call, replica
+        return None
+
+    def _best_queue(self, replica: ReplicaState, now: float) -> ProgramQueue[CallState] | None:
+        best = self.unassigned.head(now)
+        chosen = None if best is None else self.unassigned
+        if len(self.replicas) > 1:
+            own = replica.queue.head(now)
+            if own is not None and (best is None or own < best):
+                best, chosen = own, replica.queue
+            best, chosen = self._best_elsewhere(replica, now, best, chosen)
+        if best is None or (best[0] and replica.held >= replica.slots):
+            return None  # speculative calls fill idle slots, never the slack
+        return chosen
+
+    def _best_elsewhere(
+        self,
+        replica: ReplicaState,
+        now: float,
+        best: Rank | None,
+        chosen: ProgramQueue[CallState] | None,
+    ) -> tuple[Rank | None, ProgramQueue[CallState] | None]:
+        """Look into other replicas' queues: for programs that crossed, and to avoid idling."""
+        was_empty = best is None or best[0]
+        for other in self.replicas.values():
+            head = None if other is replica else other.queue.head(now)
+            if head is None or (best is not None and head >= best):
+                continue
+            has_crossed = not head[0] and head[1][0] == 0
+            if was_empty or has_crossed:
+                best, chosen = head, other.queue
+        return best, chosen
+
+    def _queue_of(self, call: CallState) -> ProgramQueue[CallState]:
+        if len(self.replicas) == 1:
+            return self.unassigned
+        home = self.replicas.get(self._homes.get(call.call.affinity, ""))
+        return self.unassigned if home is None else home.queue
+
+
+def _refilled(
+    old: ProgramQueue[CallState], new: ProgramQueue[CallState]
+) -> ProgramQueue[CallState]:
+    """Append all calls of one queue to another and return that."""
+    for call in list(old):
+        old.remove(call.call.id)
+        new.push(call.demand, call.call.id, call, is_speculative=call.is_speculative)
+    return new
+
+
+def _fullness(replica: ReplicaState) -> float:
+    return replica.held / replica.window

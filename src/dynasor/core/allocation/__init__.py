@@ -1,0 +1,59 @@
+"""Allocation policies: what a program may still spend.
+
+`policies()` is the table of those that ship; `make_policy` builds one from its description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from dynasor.core.allocation.policies import Beta, Even, Lock, Stepwise, Threshold, posterior
+from dynasor.core.allocation.policy import Grant, Policy, Stop, View
+from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.core.types import PolicySpec
+
+__all__ = [
+    "Beta",
+    "Even",
+    "Grant",
+    "Lock",
+    "Policy",
+    "Stepwise",
+    "Stop",
+    "Threshold",
+    "View",
+    "make_policy",
+    "policies",
+    "posterior",
+]
+
+T = TypeVar("T")
+
+
+def policies() -> dict[str, type[Policy]]:
+    """Return the policies that ship, by name."""
+    return {"even": Even, "threshold": Threshold, "stepwise": Stepwise, "beta": Beta}
+
+
+def make_policy(spec: PolicySpec, known: Mapping[str, type[Policy]]) -> Policy:
+    """Build a policy from its description.
+
+    Raises `UnknownName` for a name that is not in `known`, `ConfigError` for a parameter that is
+    unknown, of the wrong type or out of range.
+    """
+    policy = build("policy", spec.name, spec.params, known)
+    return Lock(policy) if spec.has_lock else policy
+
+
+def build(kind: str, name: str, params: dict[str, Any], known: Mapping[str, type[T]]) -> T:
+    """Build the struct registered as `name` from JSON values; one-line errors."""
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    try:
+        return msgspec.convert(params, known[name])
+    except msgspec.ValidationError as exc:
+        fields = ", ".join(known[name].__annotations__)
+        raise ConfigError(f"{kind} {name!r}: {exc} (its parameters: {fields})") from exc

@@ -1,0 +1,166 @@
+"""The allocation policies of the core: even, threshold, stepwise, beta, and the lossless lock.
+
+Each is a frozen struct whose fields are its parameters. `in_flight` is how many units a program
+keeps running at once, None for as many as the rule allows: what is in flight when a policy stops
+is aborted, so narrow grants save tokens and wide ones save time.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import comb
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from dynasor.core.allocation.policy import Grant, Policy, Stop, View
+from dynasor.core.certaindex import Tally, Votes
+from dynasor.core.errors import ConfigError
+
+__all__ = ["Beta", "Even", "Lock", "Stepwise", "Threshold", "posterior"]
+
+Count = Annotated[int, Meta(ge=1)]
+Extra = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Even(Struct, frozen=True, forbid_unknown_fields=True):
+    """Give every program its whole cap, whatever it answers (the paper's baseline)."""
+
+    in_flight: Count | None = None
+
+    def decide(self, view: View) -> Grant | Stop:
+        """Grant up to the cap; stop when all of it is settled."""
+        if view.knob >= view.cap:
+            return Stop("cap")
+        return _refill(view, view.cap, self.in_flight)
+
+
+class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
+    """Measure once: after `detect` units stop if certain enough, else go on to the cap.
+
+    `at` is the least certaindex that stops: a number for the signal `entropy`, or one number for
+    each of several signals, all of which must be reached (paper, sections 3.1 and 3.2; table 1
+    has its thresholds).
+    """
+
+    detect: Count = 5
+    at: Share | dict[str, Share] = 0.7
+    in_flight: Count | None = None
+
+    def decide(self, view: View) -> Grant | Stop:
+        """Grant `detect` units, measure, then stop or grant the rest."""
+        if view.knob >= view.cap:
+            return Stop("cap")
+        if view.knob == view.granted == self.detect and _is_certain(view, self.at):
+            return Stop("certain")
+        end = self.detect if view.knob < self.detect else view.cap
+        return _refill(view, end, self.in_flight)
+
+
+class Stepwise(Struct, frozen=True, forbid_unknown_fields=True):
+    """Measure after every `every` units (paper, section 6.4): threshold, again and again."""
+
+    every: Count = 5
+    at: Share | dict[str, Share] = 0.7
+    in_flight: Count | None = None
+
+    def decide(self, view: View) -> Grant | Stop:
+        """Grant one block, measure when it is settled, stop or grant the next."""
+        if view.knob >= view.cap:
+            return Stop("cap")
+        is_boundary = view.knob == view.granted and view.knob > 0 and view.knob % self.every == 0
+        if is_boundary and _is_certain(view, self.at):
+            return Stop("certain")
+        end = (view.knob // self.every + 1) * self.every
+        return _refill(view, end, self.in_flight)
+
+
+class Beta(Struct, frozen=True, forbid_unknown_fields=True):
+    """Stop when the leading answer very probably stays ahead of the runner-up.
+
+    Adaptive-Consistency (arXiv 2305.11860): with a uniform prior, the probability that the
+    leader is the more frequent of the two is at least `confidence`; asked from the second vote
+    on. `order` says which votes count: those of the first launches (`launch`, unbiased), or all
+    as they finish (`finish`). `speculative` units beyond `in_flight` may fill idle slots.
+    """
+
+    confidence: Share = 0.95
+    in_flight: Count | None = 4
+    order: Literal["launch", "finish"] = "launch"
+    speculative: Extra = 0
+
+    def decide(self, view: View) -> Grant | Stop:
+        """Stop on the posterior; keep `in_flight` units running otherwise."""
+        votes = _votes(view, "beta")
+        tally = votes.settled if self.order == "launch" else votes.finished
+        if tally.size >= 2 and _is_ahead(tally, self.confidence):
+            return Stop("certain", tally.leader())
+        if view.knob >= view.cap:
+            return Stop("cap", tally.leader())
+        return _refill(view, view.cap, self.in_flight, self.speculative)
+
+
+class Lock(Struct, frozen=True):
+    """Stop when the leader cannot be overtaken any more, else do as `inner` says.
+
+    Lossless: the full vote would have the same winner. Votes count as they finish. With weighted
+    votes the weight still to come is bounded by the largest possible one.
+    """
+
+    inner: Policy
+
+    def decide(self, view: View) -> Grant | Stop:
+        """Stop if the outcome is certain; ask `inner` otherwise."""
+        votes = view.votes
+        if votes is not None and votes.finished.size > 0:
+            first, second = votes.finished.top_two()
+            left = view.cap - votes.finished.size - votes.lost
+            if left > 0 and first - second > left * votes.max_weight:
+                return Stop("locked", votes.finished.leader())
+        return self.inner.decide(view)
+
+
+@lru_cache(maxsize=65536)
+def posterior(leader: int, runner_up: int) -> float:
+    """Return the probability that the leader's true share exceeds the runner-up's.
+
+    `1 - I_{1/2}(leader + 1, runner_up + 1)` with the regularised incomplete beta function: the
+    chance, under a uniform prior, that the leader is the more frequent of the two. For integer
+    counts it is a binomial tail, computed exactly.
+    """
+    trials = leader + runner_up + 1
+    tail = sum(comb(trials, k) for k in range(leader + 1))
+    return tail / (1 << trials)
+
+
+def _is_ahead(tally: Tally, confidence: float) -> bool:
+    first, second = tally.top_two()
+    return first > 0 and posterior(int(first), int(second)) >= confidence
+
+
+def _refill(view: View, end: int, in_flight: int | None, speculative: int = 0) -> Grant:
+    """Grant so that `in_flight` units run, none of them beyond `end`."""
+    end = min(end, view.cap)
+    wanted = end if in_flight is None else min(end, view.knob + in_flight)
+    needed = max(0, wanted - view.granted)
+    still_speculative = max(0, view.speculative - needed)  # the others become needed ones
+    extra = min(speculative, view.cap - view.granted - needed) - still_speculative
+    return Grant(needed, max(0, extra))
+
+
+def _is_certain(view: View, at: float | dict[str, float]) -> bool:
+    thresholds = at if isinstance(at, dict) else {"entropy": at}
+    for signal, least in thresholds.items():
+        if signal not in view.certaindex:
+            known = ", ".join(view.certaindex) or "none"
+            raise ConfigError(f"the policy needs the signal {signal!r}; the program has: {known}")
+        if view.certaindex[signal] < least:
+            return False
+    return True
+
+
+def _votes(view: View, policy: str) -> Votes:
+    if view.votes is None:
+        raise ConfigError(f"the policy {policy!r} needs votes, and this program does not vote")
+    return view.votes

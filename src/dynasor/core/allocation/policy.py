@@ -1,0 +1,61 @@
+"""What an allocation policy is: a pure function of what one program shows.
+
+A policy is asked when a program wants units, and after every vote. It holds no state of its own:
+everything it may use is in the `View`, so that one policy object serves all programs and a
+replayed journal decides alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from dynasor.core.certaindex import Votes
+
+__all__ = ["Grant", "Policy", "Stop", "View"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a policy sees of a program.
+
+    `granted` counts the needed units handed out so far, `speculative` those handed out to fill
+    idle slots and not settled yet, `knob` all that are settled; `cap` bounds them together.
+    `certaindex` maps signal names to values in [0, 1]; `votes` is None where the program does
+    not vote.
+    """
+
+    cap: int
+    granted: int
+    speculative: int
+    knob: int
+    certaindex: Mapping[str, float]
+    votes: Votes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """So many more units may run: `needed` ones, and `speculative` ones in idle slots."""
+
+    needed: int = 0
+    speculative: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Run no more; `winner` is the class that the policy found certain, None to leave it open."""
+
+    reason: str
+    winner: int | None = None
+
+
+class Policy(Protocol):
+    """Decides how far a program may go."""
+
+    def decide(self, view: View) -> Grant | Stop:
+        """Return how many units *more* to grant, possibly none, or that it must stop.
+
+        A policy that grants nothing while nothing runs would hang its program; the scheduler
+        takes that for a stop.
+        """

@@ -1,0 +1,91 @@
+"""The life of one call: waiting, running, backing off, ended; and what its program pays for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from dynasor.core.ordering import Demand
+from dynasor.core.program import Report
+from dynasor.core.types import Call, Spending, Usage
+
+__all__ = ["Bill", "CallState", "Phase"]
+
+
+class Phase(Enum):
+    """Where a call is.
+
+    waiting -> running -> ended; running -> backing_off -> waiting (another attempt);
+    running -> aborting -> ended; waiting or backing_off -> ended (never sent again).
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    BACKING_OFF = "backing off"
+    ABORTING = "aborting"
+    ENDED = "ended"
+
+
+@dataclass(slots=True, eq=False)
+class CallState:
+    """One call and all that changes about it.
+
+    `attempt` counts from 1 once it was sent; `strand` waits for it. For an open call, `reports`
+    are those that no `Next` has taken yet, `error` its failure, `awaited_by` the strand that waits
+    for the next one.
+    """
+
+    call: Call
+    demand: Demand
+    strand: int
+    is_speculative: bool
+    is_open: bool = False
+    phase: Phase = Phase.WAITING
+    attempt: int = 0
+    replica: str = ""
+    started: float = 0.0
+    reports: deque[Report] = field(default_factory=deque)
+    error: Exception | None = None
+    awaited_by: int | None = None
+
+
+class Bill:
+    """What a program's calls cost so far: each attempt's tokens are added once, when it ends."""
+
+    __slots__ = ("_aborted", "_estimated", "_failed", "_finished", "_prompt")
+
+    def __init__(self) -> None:
+        self._prompt = self._finished = self._aborted = self._failed = self._estimated = 0
+
+    def add(self, usage: Usage, *, was_aborted: bool = False, has_failed: bool = False) -> None:
+        """Add one attempt; an aborted one counts as aborted however it ended."""
+        self._prompt += usage.prompt_tokens
+        if was_aborted:
+            self._aborted += usage.completion_tokens
+        elif has_failed:
+            self._failed += usage.completion_tokens
+        else:
+            self._finished += usage.completion_tokens
+        if not usage.is_counted:
+            self._estimated += usage.completion_tokens
+
+    @property
+    def finished_tokens(self) -> int:
+        """Completion tokens of calls that ended well."""
+        return self._finished
+
+    @property
+    def completion_tokens(self) -> int:
+        """All completion tokens."""
+        return self._finished + self._aborted + self._failed
+
+    def spending(self) -> Spending:
+        """Return the sums."""
+        return Spending(
+            prompt_tokens=self._prompt,
+            finished_tokens=self._finished,
+            aborted_tokens=self._aborted,
+            failed_tokens=self._failed,
+            estimated_tokens=self._estimated,
+        )

@@ -1,0 +1,113 @@
+"""What the scheduler asks of its host. Every command names the event that caused it.
+
+`cause` is that event's number: the count of events handled before it.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dynasor.core.types import Answer, Call, Spending
+
+__all__ = [
+    "Abort",
+    "Answered",
+    "Closed",
+    "Command",
+    "Compare",
+    "Moved",
+    "SetTimer",
+    "Submit",
+]
+
+
+class Submit(Struct, frozen=True, tag="submit"):
+    """Send this attempt of a call to this replica."""
+
+    call: Call
+    attempt: int
+    replica: str
+    cause: int
+
+
+class Abort(Struct, frozen=True, tag="abort"):
+    """Stop this attempt; it still ends in exactly one event and holds its slot until then."""
+
+    call: str
+    attempt: int
+    cause: int
+
+
+class Compare(Struct, frozen=True, tag="compare"):
+    """Sort new answers into classes; answer with `Grouped(program, serial, ...)`."""
+
+    program: str
+    serial: int
+    task: str
+    new: tuple[str, ...]
+    representatives: tuple[str, ...]
+    cause: int
+
+
+class SetTimer(Struct, frozen=True, tag="set-timer"):
+    """Send `TimerFired(name)` at time `at` (seconds, on the host's clock) or soon after."""
+
+    name: str
+    at: float
+    cause: int
+
+
+class Moved(Struct, frozen=True, tag="moved"):
+    """A program got further: for progress displays.
+
+    `knob` units of `granted` are settled; `certaindex` maps signal names to values in [0, 1];
+    `votes` maps each class's first answer to its votes, in order of appearance; `tokens` were
+    generated for it so far.
+    """
+
+    program: str
+    knob: int
+    granted: int
+    certaindex: dict[str, float]
+    votes: dict[str, float]
+    tokens: int
+    cause: int
+
+
+class Answered(Struct, frozen=True, tag="answered"):
+    """A program's answer is decided; its aborted calls may still hold slots.
+
+    `status`: `answered`, `deadline` (time ran out: the best so far), `failed` or `withdrawn`;
+    the latter two carry `error_kind` and `error` instead of an answer. `answer` None with status
+    `answered` means that no finished branch contained an answer. `reason` says why it stopped.
+    """
+
+    program: str
+    status: str
+    reason: str
+    answer: Answer | None
+    error_kind: str
+    error: str
+    knob: int
+    cap: int
+    certaindex: dict[str, float]
+    votes: dict[str, float]
+    cause: int
+
+
+class Closed(Struct, frozen=True, tag="closed"):
+    """The last call of an answered program has ended: the bill is final.
+
+    `grouping_failures` counts answers that could not be compared and were held to be different.
+    """
+
+    program: str
+    spending: Spending
+    calls: int
+    aborted_calls: int
+    failed_attempts: int
+    grouping_failures: int
+    cause: int
+
+
+Command = Submit | Abort | Compare | SetTimer | Moved | Answered | Closed

@@ -1,0 +1,38 @@
+"""The scheduler's own settings: one frozen struct, journalled, changed by an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+__all__ = ["OrderingSpec", "SchedulerConfig"]
+
+
+class OrderingSpec(Struct, frozen=True):
+    """An ordering by name and JSON parameters.
+
+    `aging_factor`: a program that has been in the system for this many times its estimated solo
+    time joins a FIFO above all others; 0 switches aging off.
+    """
+
+    name: str = "gang"
+    params: dict[str, Any] = field(default_factory=dict)
+    aging_factor: float = 10.0
+
+
+class SchedulerConfig(Struct, frozen=True):
+    """Everything about scheduling that is a choice.
+
+    `window_slack`: calls sent beyond an engine's slots, as a fraction of them, so that a slot
+    never waits for the round trip; `max_attempts` and `retry_seconds` (doubling) rule failed
+    calls; `tokens_per_knob` and `seconds_per_token` are what is assumed until measured.
+    """
+
+    seed: int = 0
+    ordering: OrderingSpec = OrderingSpec()
+    window_slack: float = 0.1
+    max_attempts: int = 3
+    retry_seconds: float = 0.5
+    tokens_per_knob: float = 256.0
+    seconds_per_token: float = 0.02

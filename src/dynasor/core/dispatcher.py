@@ -1,0 +1,198 @@
+"""The calls of all programs: waiting, sent, tried again, aborted.
+
+This file must not know what a program does with an answer; it hands outcomes back to the
+scheduler, which hands them to the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dynasor.core.admission import Pool, ReplicaState
+from dynasor.core.calls import CallState, Phase
+from dynasor.core.commands import Abort, Submit
+from dynasor.core.config import SchedulerConfig
+from dynasor.core.errors import UnknownName
+from dynasor.core.estimates import RateEstimate
+from dynasor.core.events import Failed, PoolChanged
+from dynasor.core.ordering import Demand
+from dynasor.core.outbox import Outbox
+from dynasor.core.queue import ProgramQueue
+from dynasor.core.run import ProgramRun
+from dynasor.core.types import Usage
+
+__all__ = ["Dispatcher"]
+
+PRIMARY_POOL = "generate"
+"""The pool whose speed estimates how long a program takes."""
+MAX_PAUSE_SECONDS = 30.0
+"""A replica that cannot be reached is tried again at least this often."""
+
+
+class Dispatcher:
+    """Owns the pools and every call that has not ended."""
+
+    def __init__(
+        self,
+        config: SchedulerConfig,
+        outbox: Outbox,
+        make_queue: Callable[[], ProgramQueue[CallState]],
+    ) -> None:
+        self.config = config
+        self.pools: dict[str, Pool] = {}
+        self.rates: dict[str, RateEstimate] = {}
+        self.calls: dict[str, tuple[ProgramRun, CallState]] = {}
+        self._outbox = outbox
+        self._make_queue = make_queue
+
+    def change_pool(self, event: PoolChanged) -> None:
+        """Let a pool consist of these replicas from now on."""
+        pool = self.pools.get(event.pool)
+        if pool is None:
+            pool = self.pools[event.pool] = Pool(event.pool, self._make_queue)
+            self.rates[event.pool] = RateEstimate(self.config.seconds_per_token)
+        pool.change(event.replicas, self.config.window_slack)
+
+    def reorder(self, config: SchedulerConfig) -> None:
+        """Put all waiting calls into queues of the present ordering."""
+        self.config = config
+        for pool in self.pools.values():
+            pool.rebuild(config.window_slack)
+
+    def enqueue(self, run: ProgramRun, call: CallState) -> None:
+        """Let a new call wait for a slot; raises `UnknownName` for a pool nobody opened."""
+        if call.call.pool not in self.pools:
+            raise UnknownName("pool", call.call.pool, self.pools)
+        self.calls[call.call.id] = (run, call)
+        self.pools[call.call.pool].enqueue(call)
+
+    def promote(self, call: CallState) -> None:
+        """Rank a speculative call as a needed one."""
+        pool = self.pools[call.call.pool]
+        was_waiting = call.phase is Phase.WAITING and pool.remove(call)
+        call.is_speculative = False
+        if was_waiting:
+            pool.enqueue(call)
+
+    def drop(self, run: ProgramRun, call: CallState) -> None:
+        """End a call that no longer matters: unqueue it, or abort it."""
+        if call.phase is Phase.RUNNING:
+            call.phase = Phase.ABORTING
+            run.aborting += 1
+            run.aborted_calls += 1
+            self._outbox.put(Abort(call.call.id, call.attempt, self._outbox.cause))
+            return
+        if call.phase is Phase.BACKING_OFF:
+            self._outbox.forget_timer(_retry_timer(call))
+        else:
+            self.pools[call.call.pool].remove(call)
+        call.phase = Phase.ENDED
+        del self.calls[call.call.id]
+
+    def find(self, call_id: str, attempt: int) -> tuple[ProgramRun, CallState] | None:
+        """Return the call whose present attempt holds a slot; None if that has ended."""
+        known = self.calls.get(call_id)
+        if known is None or known[1].attempt != attempt:
+            return None
+        return known if known[1].phase in (Phase.RUNNING, Phase.ABORTING) else None
+
+    def end_attempt(
+        self, run: ProgramRun, call: CallState, usage: Usage, *, has_failed: bool = False
+    ) -> bool:
+        """Free an attempt's slot and bill it; return whether anybody still wants the outcome."""
+        was_aborted = call.phase is Phase.ABORTING
+        pool = self.pools[call.call.pool]
+        pool.release(call.replica)
+        run.bill.add(usage, was_aborted=was_aborted, has_failed=has_failed)
+        demand = call.demand
+        demand.attained += usage.completion_tokens
+        demand.running -= 1
+        if was_aborted:
+            run.aborting -= 1
+            call.phase = Phase.ENDED
+            del self.calls[call.call.id]
+        elif demand.running == 0:
+            pool.update(demand)
+        return not was_aborted
+
+    def finish(self, call: CallState, usage: Usage) -> None:
+        """A wanted call ended well: forget it and learn from it."""
+        del self.calls[call.call.id]
+        rate = self.rates[call.call.pool]
+        rate.add(self._outbox.now - call.started, usage.completion_tokens)
+        replica = self.pools[call.call.pool].replicas.get(call.replica)
+        if replica is not None:
+            replica.pauses = 0
+
+    def retry(self, run: ProgramRun, call: CallState, event: Failed) -> bool:
+        """Plan another attempt of a failed call if that is sensible; return whether it is."""
+        run.failed_attempts += 1
+        pool = self.pools[call.call.pool]
+        pool.forget(call.call.affinity)
+        if event.kind == "EngineUnreachable":
+            self._pause(pool, call.replica)
+        if not event.is_retryable or call.is_open or call.attempt >= self.config.max_attempts:
+            del self.calls[call.call.id]
+            return False
+        call.phase = Phase.BACKING_OFF
+        delay = self.config.retry_seconds * 2.0 ** (call.attempt - 1)
+        name = _retry_timer(call)
+        self._outbox.set_timer(name, self._outbox.now + delay, lambda: self._requeue(call))
+        return True
+
+    def fill(self) -> None:
+        """Send waiting calls to replicas that have room, best first."""
+        now = self._outbox.now
+        for pool in self.pools.values():
+            while (taken := pool.take(now)) is not None:
+                self._send(pool, *taken)
+
+    def update(self, demand: Demand) -> None:
+        """Rank a program anew wherever its calls wait."""
+        for pool in self.pools.values():
+            pool.update(demand)
+
+    def seconds_per_token(self, width: int) -> float:
+        """Return what one token takes a program that runs up to `width` calls side by side."""
+        pool = self.pools.get(PRIMARY_POOL)
+        if pool is None or not pool.slots:
+            return self.config.seconds_per_token
+        return self.rates[PRIMARY_POOL].seconds_per_token / min(width, pool.slots)
+
+    def forget(self, program: str) -> None:
+        """Drop a closed program's affinities."""
+        for pool in self.pools.values():
+            pool.forget(program)
+
+    def _send(self, pool: Pool, call: CallState, replica: ReplicaState) -> None:
+        call.phase = Phase.RUNNING
+        call.attempt += 1
+        call.replica = replica.name
+        call.started = self._outbox.now
+        call.demand.running += 1
+        if call.demand.running == 1:
+            pool.update(call.demand)
+        self._outbox.put(Submit(call.call, call.attempt, replica.name, self._outbox.cause))
+
+    def _requeue(self, call: CallState) -> None:
+        call.phase = Phase.WAITING
+        self.pools[call.call.pool].enqueue(call, is_first=True)
+
+    def _pause(self, pool: Pool, name: str) -> None:
+        """Send nothing to a replica that could not be reached, longer each time."""
+        replica = pool.replicas.get(name)
+        if replica is None or replica.is_paused:
+            return
+        replica.is_paused = True
+        delay = min(MAX_PAUSE_SECONDS, self.config.retry_seconds * 2.0**replica.pauses)
+        replica.pauses += 1
+
+        def resume() -> None:
+            replica.is_paused = False
+
+        timer = f"resume:{pool.name}/{name}"
+        self._outbox.set_timer(timer, self._outbox.now + delay, resume)
+
+
+def _retry_timer(call: CallState) -> str:
+    return f"retry:{call.call.id}:{call.attempt}"

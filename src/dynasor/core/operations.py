@@ -1,0 +1,188 @@
+"""What each operation that a strand may yield means.
+
+Handlers either resume the strand at once or note what it waits for; the events that end the
+waiting come back through `core.run`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dynasor.core.calls import CallState
+from dynasor.core.chance import call_seed
+from dynasor.core.errors import CallFailed, ProgramFailed
+from dynasor.core.grouping import Grouping
+from dynasor.core.ordering import Demand
+from dynasor.core.program import (
+    Ask,
+    Cancel,
+    Fork,
+    Group,
+    Join,
+    Next,
+    Open,
+    Report,
+    Sample,
+    Stream,
+    Thread,
+)
+from dynasor.core.strands import Handler, Strands, StrandState
+from dynasor.core.types import Call, Embed, Generated, Output, Score, Work
+from dynasor.core.units import Units
+
+__all__ = ["Calls", "Operations"]
+
+
+class Calls(Protocol):
+    """What operations do with calls, beyond starting them."""
+
+    def submit(self, call: CallState) -> None:
+        """Let a new call wait for a slot."""
+
+    def drop(self, call: CallState) -> None:
+        """End a call that no longer matters."""
+
+
+class Operations:
+    """The operations of one program's strands, and the streams that are open."""
+
+    __slots__ = ("_calls", "_demand", "_grouping", "_streams", "_strands", "_units", "count", "seed")
+
+    def __init__(self, demand: Demand, units: Units, grouping: Grouping, calls: Calls) -> None:
+        self._demand = demand
+        self._units = units
+        self._grouping = grouping
+        self._calls = calls
+        self._streams: dict[str, CallState] = {}
+        self._strands: Strands
+        self.count = 0
+        self.seed = 0
+
+    def attach(self, strands: Strands) -> None:
+        """Say whose strands are resumed."""
+        self._strands = strands
+
+    def handlers(self) -> dict[type, Handler]:
+        """Return the handler of each operation."""
+        return {
+            Ask: self._ask,
+            Sample: self._sample,
+            Score: self._score,
+            Embed: self._embed,
+            Group: self._group,
+            Open: self._open,
+            Next: self._next,
+            Fork: self._fork,
+            Join: self._join,
+            Cancel: self._cancel,
+        }
+
+    def finished(self, call: CallState, output: Output) -> None:
+        """Hand a call's output to its strand."""
+        if call.is_open and isinstance(output, Generated):
+            call.reports.append(Report("", 0, output))
+            self._deliver(call)
+        else:
+            self._strands.resume(self._strands.all[call.strand], output)
+
+    def failed(self, call: CallState, error: CallFailed) -> None:
+        """Hand a call's final failure to its strand."""
+        if call.is_open:
+            call.error = error
+            self._deliver(call)
+        else:
+            self._strands.throw(self._strands.all[call.strand], error)
+
+    def progressed(self, call: CallState, report: Report) -> None:
+        """Hand an open call's report to its strand, now or at its next `Next`."""
+        call.reports.append(report)
+        self._deliver(call)
+
+    def _deliver(self, call: CallState) -> None:
+        if call.awaited_by is None:
+            return
+        strand = self._strands.all[call.awaited_by]
+        if call.reports:
+            self._strands.resume(strand, call.reports.popleft())
+        elif call.error is not None:
+            self._strands.throw(strand, call.error)
+        else:
+            return
+        call.awaited_by = None
+
+    def _ask(self, strand: StrandState, operation: Ask) -> None:
+        if operation.knob < 1:
+            raise ProgramFailed(f"Ask({operation.knob}): a program asks for at least one unit")
+        self._units.ask(strand, operation.knob)
+
+    def _sample(self, strand: StrandState, operation: Sample) -> None:
+        self._call(strand, operation.pool, operation.work)
+
+    def _score(self, strand: StrandState, operation: Score) -> None:
+        self._call(strand, "reward", operation)
+
+    def _embed(self, strand: StrandState, operation: Embed) -> None:
+        self._call(strand, "embed", operation)
+
+    def _call(
+        self, strand: StrandState, pool: str, work: Work, *, is_open: bool = False
+    ) -> CallState:
+        self.count += 1
+        program = self._demand.program
+        call_id = f"{program}#{self.count}"
+        call = Call(
+            call_id,
+            program,
+            pool,
+            work,
+            program,
+            program,
+            call_seed(self.seed, self.count),
+            strand.is_speculative,
+        )
+        state = CallState(call, self._demand, strand.number, strand.is_speculative, is_open)
+        self._calls.submit(state)
+        return state
+
+    def _group(self, strand: StrandState, operation: Group) -> None:
+        if operation.answer is None:
+            self._strands.resume(strand, None)
+            return
+        group = self._grouping.place(operation.answer)
+        if group is None:
+            self._grouping.wait(strand.number, operation.answer)
+        else:
+            self._strands.resume(strand, group)
+
+    def _open(self, strand: StrandState, operation: Open) -> None:
+        state = self._call(strand, operation.pool, operation.work, is_open=True)
+        self._streams[state.call.id] = state
+        self._strands.resume(strand, Stream(state.call.id))
+
+    def _next(self, strand: StrandState, operation: Next) -> None:
+        call = self._streams.get(operation.stream.call)
+        if call is None:
+            raise ProgramFailed(f"Next({operation.stream}): no such stream is open")
+        if call.awaited_by is not None:
+            raise ProgramFailed(f"Next({operation.stream}): another strand already waits for it")
+        call.awaited_by = strand.number
+        self._deliver(call)
+
+    def _fork(self, strand: StrandState, operation: Fork) -> None:
+        child = self._strands.start(operation.strand, strand, operation.is_speculative)
+        if operation.is_speculative:
+            self._units.begin_speculation(child)
+        self._strands.resume(strand, Thread(child.number))
+
+    def _join(self, strand: StrandState, operation: Join) -> None:
+        self._strands.join(strand, operation.threads)
+
+    def _cancel(self, strand: StrandState, operation: Cancel) -> None:
+        target = operation.target
+        if isinstance(target, Stream):
+            call = self._streams.pop(target.call, None)
+            if call is not None:
+                self._calls.drop(call)
+        else:
+            self._strands.cancel(self._strands.all[target.number])
+        self._strands.resume(strand, None)

@@ -1,0 +1,223 @@
+"""What a reasoning algorithm is written with: `Program`, its strands, and what they may yield.
+
+A program runs *strands*: generators that the core drives. A strand yields one of the operations
+below and is resumed with that operation's own result, so nobody writes a dispatcher:
+
+    yields                              is resumed with
+    ------                              ---------------
+    Ask(knob)                           Granted: units it may run now; knob 0 when the cap is used up
+    Sample(work)                        Generated
+    Score(items)                        Scored
+    Embed(texts)                        Embedded
+    Group(answer)                       the class of that answer: an int, None for no answer
+    Open(work)                          a Stream, at once; the call runs on
+    Next(stream)                        Report: what came since the last one
+    Fork(generator)                     a Thread, at once; the strand runs on its own
+    Join(threads)                       their return values, once all have ended
+    Cancel(stream or thread)            None, at once
+
+A call that failed for good raises `CallFailed` at its yield. When the policy says stop, or time
+runs out, every strand is closed at its yield (`finally` runs) and `answer()` is asked for.
+
+This file must not know of scheduling, engines or time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dynasor.core.certaindex import Votes
+from dynasor.core.task import Task
+from dynasor.core.types import Answer, Embed, Generate, Generated, Message, Prompt, Score
+
+__all__ = [
+    "Ask",
+    "Cancel",
+    "Context",
+    "Fork",
+    "Granted",
+    "Group",
+    "Join",
+    "Next",
+    "Open",
+    "Operation",
+    "Program",
+    "Random",
+    "Report",
+    "Sample",
+    "Strand",
+    "Stream",
+    "Thread",
+]
+
+Strand = Generator["Operation", Any, Any]
+
+
+class Random(Protocol):
+    """A source of random numbers: uniform in [0, 1), seeded by (seed, program, strand)."""
+
+    def random(self) -> float:
+        """Return the next number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`knob` units may run now; `is_speculative` units only fill slots that would idle."""
+
+    knob: int
+    is_speculative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A handle on an open call."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A handle on a forked strand."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an open call produced since the last report.
+
+    `tokens` counts the delta's tokens; `result` is the whole output once the call has ended.
+    """
+
+    delta: str
+    tokens: int
+    result: Generated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the policy for up to `knob` units; waits until it grants at least one."""
+
+    knob: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Run one completion to its end."""
+
+    work: Generate
+    pool: str = "generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Find the class of an answer among the program's answers so far."""
+
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Start a completion and read it while it runs; `work.report_every` sets how often."""
+
+    work: Generate
+    pool: str = "generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Wait for the next report of an open call."""
+
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Run another strand beside this one.
+
+    A speculative strand stands for one speculative unit: its calls, and those of the strands it
+    forks, only fill slots that would idle, until the policy grants the unit after all.
+    """
+
+    strand: Strand
+    is_speculative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Wait until all these strands have ended."""
+
+    threads: tuple[Thread, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Abort an open call, or close a strand and abort its calls."""
+
+    target: Stream | Thread
+
+
+Operation = (
+    Ask | Sample | Score | Embed | Group | Open | Next | Fork | Join | Cancel
+)
+
+
+class Context(Protocol):
+    """What the core hands to a program's first strand."""
+
+    @property
+    def task(self) -> Task:
+        """The program's task."""
+
+    def random(self, strand: str) -> Random:
+        """Return the strand's own generator: the same name gives the same numbers again."""
+
+
+@dataclass
+class Program(ABC):
+    """One reasoning query: subclass it as a dataclass whose fields are JSON values.
+
+    The fields are the program's parameters: a journal stores them and a factory rebuilds the
+    program from them, so the object a user makes is a description that may run many times.
+    State lives in attributes set in `__post_init__`.
+
+    `messages` is a conversation to ask instead of `question` alone. Three things are read while it runs: `knob` (how many units of what was granted are settled),
+    `votes` (None where the algorithm does not vote) and what `update_certaindex` returns.
+    """
+
+    name = "program"
+
+    question: str
+    task: str = "math"
+    cap: int = 20
+    messages: tuple[Message, ...] = ()
+    votes: Votes | None = field(default=None, init=False, repr=False, compare=False)
+    knob: int = field(default=0, init=False, repr=False, compare=False)
+
+    def prompt(self, task: Task) -> Prompt:
+        """Return the prompt: `messages` where they were given, else the task's for `question`.
+
+        The task's instruction stands before messages that bring no system message of their own.
+        """
+        if not self.messages:
+            return task.prompt(self.question)
+        has_system = any(message.role == "system" for message in self.messages)
+        asked = task.prompt(self.question).messages
+        instruction = () if has_system else tuple(m for m in asked if m.role == "system")
+        return Prompt((*instruction, *self.messages))
+
+    @abstractmethod
+    def execute(self, context: Context) -> Strand:
+        """Run the algorithm: the program's first strand."""
+
+    @abstractmethod
+    def update_certaindex(self) -> dict[str, float]:
+        """Return the certaindex of the state so far: signal names to values in [0, 1]."""
+
+    @abstractmethod
+    def answer(self) -> Answer | None:
+        """Return the best answer so far; called at any suspension, also before the first one."""
+

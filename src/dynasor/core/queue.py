@@ -1,0 +1,217 @@
+"""`ProgramQueue`: the one queue of waiting calls, live, simulated and inside an engine.
+
+A lazy heap of programs, and in each program its calls in order. Re-ranking a program pushes a
+new heap entry and leaves the old one to be dropped when it surfaces, so every operation costs
+the logarithm of the number of programs, whatever that number is.
+
+A program has two lanes: needed calls, and speculative ones that rank below every needed call of
+every program. Aging: a program that has been in the system for `aging_factor` times its estimated
+solo time crosses into a FIFO above all others. Promised: no program that crossed later starts a
+call before it while it has one waiting. This file must not know of slots, replicas or strands; `T` is whatever a host
+queues (a call here, a vLLM request in the plug-in).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Generic, TypeVar
+
+from dynasor.core.ordering import Demand, Key, Ordering
+
+__all__ = ["ProgramQueue", "Rank"]
+
+T = TypeVar("T")
+Rank = tuple[bool, Key, int]
+"""`(is_speculative, key, arrival number)`; the key begins with 0 for programs that crossed."""
+COMPACT_ABOVE = 64
+"""Stale entries allowed beyond eight a lane: rebuilding smaller heaps costs more than it saves."""
+
+
+class _Lane(Generic[T]):
+    """The waiting items of one program, needed or speculative, in order."""
+
+    __slots__ = ("demand", "due", "is_speculative", "items", "stamp")
+
+    def __init__(self, demand: Demand, is_speculative: bool) -> None:
+        self.demand = demand
+        self.is_speculative = is_speculative
+        self.items: dict[str, T] = {}
+        self.stamp = 0
+        self.due = inf
+
+
+_Entry = tuple[bool, Key, int, int, _Lane[T]]
+
+
+class ProgramQueue(Generic[T]):
+    """Waiting items of many programs, in the order of an `Ordering`.
+
+    Items have an id, unique in the queue. `now` (seconds) must never decrease from call to call.
+    `aging_factor` 0 switches aging off.
+    """
+
+    def __init__(self, ordering: Ordering, aging_factor: float = 0.0) -> None:
+        self._ordering = ordering
+        self._aging_factor = aging_factor
+        self._now = -inf
+        self._lanes: dict[tuple[str, bool], _Lane[T]] = {}
+        self._home: dict[str, _Lane[T]] = {}
+        self._heap: list[_Entry[T]] = []
+        self._changes: list[tuple[float, int, _Lane[T]]] = []
+        self._stamps = 0
+
+    def __len__(self) -> int:
+        return len(self._home)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._home
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield all items, best first, as the keys stand."""
+        for _, _, _, _, lane in sorted(self._live(), key=lambda entry: entry[:4]):
+            yield from lane.items.values()
+
+    def __repr__(self) -> str:
+        return f"<ProgramQueue of {len(self)} items in {len(self._lanes)} lanes>"
+
+    def push(
+        self, demand: Demand, item_id: str, item: T, *, is_speculative: bool = False
+    ) -> None:
+        """Append an item to its program's lane."""
+        lane = self._lane(demand, is_speculative)
+        self._home[item_id] = lane
+        lane.items[item_id] = item
+        if lane.stamp == 0:
+            self._rank(lane)
+
+    def prepend(
+        self, demand: Demand, item_id: str, item: T, *, is_speculative: bool = False
+    ) -> None:
+        """Put an item back before its program's others (preempted, or refused by an engine)."""
+        lane = self._lane(demand, is_speculative)
+        self._home[item_id] = lane
+        lane.items = {item_id: item, **lane.items}
+        if lane.stamp == 0:
+            self._rank(lane)
+
+    def head(self, now: float) -> Rank | None:
+        """Return the rank of the best item, None when empty: comparable between queues."""
+        entry = self._top(now)
+        return None if entry is None else entry[:3]
+
+    def peek(self, now: float) -> T | None:
+        """Return the best item without taking it, None when empty."""
+        entry = self._top(now)
+        return None if entry is None else next(iter(entry[4].items.values()))
+
+    def pop(self, now: float) -> T:
+        """Take the best item; raises `IndexError` when empty."""
+        entry = self._top(now)
+        if entry is None:
+            raise IndexError("pop from an empty ProgramQueue")
+        item_id, item = next(iter(entry[4].items.items()))
+        self._drop(item_id)
+        return item
+
+    def remove(self, item_id: str) -> T | None:
+        """Take one item out wherever it stands; None if it is not here."""
+        lane = self._home.get(item_id)
+        if lane is None:
+            return None
+        item = lane.items[item_id]
+        self._drop(item_id)
+        return item
+
+    def take_program(self, program: str) -> list[tuple[str, T, bool]]:
+        """Take all items of a program, in order, as `(id, item, is_speculative)`."""
+        taken: list[tuple[str, T, bool]] = []
+        for is_speculative in (False, True):
+            lane = self._lanes.get((program, is_speculative))
+            if lane is not None:
+                taken += [(item_id, item, is_speculative) for item_id, item in lane.items.items()]
+        for item_id, _, _ in taken:
+            self._drop(item_id)
+        return taken
+
+    def update(self, program: str) -> None:
+        """Rank a program anew after its demand has changed; no matter if it is not here."""
+        for is_speculative in (False, True):
+            lane = self._lanes.get((program, is_speculative))
+            if lane is not None:
+                self._rank(lane)
+
+    def advance(self, now: float) -> None:
+        """Re-rank the programs whose keys change by themselves at or before `now`."""
+        self._now = now
+        while self._changes and self._changes[0][0] <= now:
+            due, _, lane = heappop(self._changes)
+            if lane.items and lane.due == due:
+                lane.due = inf
+                self._age(lane.demand)
+                self._rank(lane)
+
+    def _age(self, demand: Demand) -> None:
+        if self._aging_factor and demand.crossed_at is None:
+            crosses = demand.arrived + self._aging_factor * demand.solo_seconds
+            if crosses <= self._now:
+                demand.crossed_at = crosses
+
+    def _changes_at(self, demand: Demand) -> float:
+        changes = self._ordering.changes_at(demand)
+        if changes is None or changes <= self._now:
+            changes = inf
+        if self._aging_factor and demand.crossed_at is None:
+            changes = min(changes, demand.arrived + self._aging_factor * demand.solo_seconds)
+        return changes
+
+    def _lane(self, demand: Demand, is_speculative: bool) -> _Lane[T]:
+        key = (demand.program, is_speculative)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane(demand, is_speculative)
+        return lane
+
+    def _rank(self, lane: _Lane[T]) -> None:
+        demand = lane.demand
+        demand.as_of = self._now
+        crossed = demand.crossed_at
+        rank = (1, *self._ordering.key(demand)) if crossed is None else (0, crossed)
+        self._stamps += 1
+        lane.stamp = self._stamps
+        heappush(self._heap, (lane.is_speculative, rank, demand.number, lane.stamp, lane))
+        changes_at = self._changes_at(demand)
+        if changes_at < lane.due:
+            lane.due = changes_at
+            heappush(self._changes, (changes_at, lane.stamp, lane))
+        if len(self._heap) + len(self._changes) > COMPACT_ABOVE + 8 * len(self._lanes):
+            self._compact()
+
+    def _top(self, now: float) -> _Entry[T] | None:
+        self.advance(now)
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            lane = entry[4]
+            if lane.stamp == entry[3] and lane.items:
+                return entry
+            heappop(heap)
+        return None
+
+    def _drop(self, item_id: str) -> None:
+        lane = self._home.pop(item_id)
+        del lane.items[item_id]
+        if not lane.items:
+            del self._lanes[(lane.demand.program, lane.is_speculative)]
+
+    def _live(self) -> list[_Entry[T]]:
+        return [entry for entry in self._heap if entry[4].items and entry[4].stamp == entry[3]]
+
+    def _compact(self) -> None:
+        self._heap = self._live()
+        heapify(self._heap)
+        self._changes = [
+            entry for entry in self._changes if entry[2].items and entry[2].due == entry[0]
+        ]
+        heapify(self._changes)

@@ -1,0 +1,392 @@
+"""The scheduler: one synchronous object, driven by events, answering with commands.
+
+It does not know whether time is real. It holds all mutable scheduling state, reads no clock, and
+an event that breaks the protocol raises `IllegalTransition` and changes nothing. Events about
+calls that have ended, and timers nobody waits for any more, are ignored and counted in `ignored`.
+
+    Arrived      a program starts; its first calls wait for slots
+    Finished     a call's slot is free; its strand goes on
+    Failed       the same, but another attempt is made, or the strand gets `CallFailed`
+    Cancelled    an aborted call's slot is free
+    Progressed   an open call's strand gets a report
+    Grouped      the strands of an outstanding comparison go on
+    TimerFired   a deadline has come, a retry is due, a replica may be tried again
+    Withdrew     a program ends without an answer
+    PoolChanged  replicas come and go
+    Configured   the configuration changes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from dynasor.core.allocation import make_policy
+from dynasor.core.audit import audit
+from dynasor.core.calls import CallState
+from dynasor.core.catalog import Catalog
+from dynasor.core.commands import Answered, Closed, Command, Compare, Moved
+from dynasor.core.config import SchedulerConfig
+from dynasor.core.dispatcher import Dispatcher
+from dynasor.core.errors import (
+    CallFailed,
+    ConfigError,
+    IllegalTransition,
+    UserError,
+    Withdrawn,
+)
+from dynasor.core.estimates import WorkloadEstimate
+from dynasor.core.events import (
+    Arrived,
+    Cancelled,
+    Configured,
+    Event,
+    Failed,
+    Finished,
+    Grouped,
+    PoolChanged,
+    Progressed,
+    TimerFired,
+    Withdrew,
+)
+from dynasor.core.ordering import Demand, make_ordering
+from dynasor.core.outbox import Outbox
+from dynasor.core.program import Report
+from dynasor.core.queue import ProgramQueue
+from dynasor.core.run import ProgramRun
+from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored, Spending
+
+__all__ = ["Scheduler"]
+
+OUTPUT_OF = {Generate: Generated, Score: Scored, Embed: Embedded}
+
+
+class Scheduler:
+    """Schedules programs: `handle` is the only way in, its commands the only way out."""
+
+    def __init__(self, config: SchedulerConfig, catalog: Catalog) -> None:
+        """Raise `UserError` for an ordering that is unknown or wrongly set."""
+        self.config = config
+        self.ignored = 0
+        self._catalog = catalog
+        self._ordering = make_ordering(config.ordering, catalog.orderings)
+        self._outbox = Outbox()
+        self._dispatcher = Dispatcher(config, self._outbox, self._make_queue)
+        self._runs: dict[str, ProgramRun] = {}
+        self._workloads: dict[str, WorkloadEstimate] = {}
+        self._fresh: dict[str, dict[str, ProgramRun]] = {}
+        self._arrivals = 0
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Arrived: self._arrived,
+            Finished: self._finished,
+            Failed: self._failed,
+            Cancelled: self._cancelled,
+            Progressed: self._progressed,
+            Grouped: self._grouped,
+            TimerFired: self._timer_fired,
+            Withdrew: self._withdrew,
+            PoolChanged: self._pool_changed,
+            Configured: self._configured,
+        }
+
+    def __repr__(self) -> str:
+        waiting = {
+            name: sum(len(queue) for queue in pool.queues())
+            for name, pool in self._dispatcher.pools.items()
+        }
+        return f"<Scheduler {len(self._runs)} programs, calls waiting: {waiting}>"
+
+    @property
+    def seed(self) -> int:
+        """The seed of all random numbers."""
+        return self.config.seed
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event at time `now` (seconds, never decreasing); return what to do.
+
+        Raises `IllegalTransition` where the host breaks the protocol; nothing has changed then.
+        """
+        outbox = self._outbox
+        if not now >= outbox.now:
+            raise IllegalTransition(f"time ran backwards: {now} after {outbox.now}")
+        outbox.now, before = now, outbox.now
+        outbox.cause += 1
+        try:
+            handler = self._handlers.get(type(event))
+            if handler is None:
+                raise IllegalTransition(f"{type(event).__name__} is no event")
+            handler(event)
+        except IllegalTransition:
+            outbox.now = before
+            outbox.cause -= 1
+            raise
+        self._dispatcher.fill()
+        return outbox.take()
+
+    def validate(self) -> None:
+        """Raise `AssertionError` if any invariant of the state is broken; slow, for tests."""
+        audit(self._runs, self._dispatcher)
+
+    # Events.
+
+    def _arrived(self, event: Arrived) -> None:
+        if event.program in self._runs:
+            raise IllegalTransition(f"program {event.program!r} is already here")
+        self._arrivals += 1
+        try:
+            run = self._make_run(event)
+        except UserError as exc:
+            self._refuse(event, exc)
+            return
+        self._runs[event.program] = run
+        self._fresh.setdefault(event.workload, {})[event.program] = run
+        if event.deadline_seconds is not None:
+            run.deadline = self._outbox.now + event.deadline_seconds
+            timer = _deadline_timer(event.program)
+            self._outbox.set_timer(timer, run.deadline, lambda: run.end("deadline", "deadline"))
+        self._estimate(run)
+        run.begin(self)
+
+    def _finished(self, event: Finished) -> None:
+        known = self._dispatcher.find(event.call, event.attempt)
+        if known is None:
+            self.ignored += 1
+            return
+        run, call = known
+        expected = OUTPUT_OF[type(call.call.work)]
+        if not isinstance(event.output, expected):
+            raise IllegalTransition(
+                f"call {event.call} asked for {expected.__name__}, "
+                f"got {type(event.output).__name__}"
+            )
+        if self._dispatcher.end_attempt(run, call, event.output.usage):
+            self._dispatcher.finish(call, event.output.usage)
+            run.finished(call, event.output)
+        self._close(run)
+
+    def _failed(self, event: Failed) -> None:
+        known = self._dispatcher.find(event.call, event.attempt)
+        if known is None:
+            self.ignored += 1
+            return
+        run, call = known
+        if self._dispatcher.end_attempt(
+            run, call, event.usage, has_failed=True
+        ) and not self._dispatcher.retry(run, call, event):
+            run.failed(call, CallFailed(event.call, event.attempt, event.kind, event.message))
+        self._close(run)
+
+    def _cancelled(self, event: Cancelled) -> None:
+        known = self._dispatcher.find(event.call, event.attempt)
+        if known is None:
+            self.ignored += 1
+            return
+        run, call = known
+        if self._dispatcher.end_attempt(run, call, event.usage, has_failed=True):
+            # Nobody asked for it: the host shuts down, or the engine dropped the call.
+            lost = Failed(event.call, event.attempt, "Cancelled", "the call was cancelled", True)
+            if not self._dispatcher.retry(run, call, lost):
+                run.failed(call, CallFailed(event.call, event.attempt, lost.kind, lost.message))
+        self._close(run)
+
+    def _progressed(self, event: Progressed) -> None:
+        known = self._dispatcher.find(event.call, event.attempt)
+        if known is None or event.call not in known[0].live:
+            self.ignored += 1
+            return
+        run, call = known
+        if not call.is_open:
+            raise IllegalTransition(f"call {event.call} is not open and has no reports")
+        run.progressed(call, Report(event.delta, event.tokens))
+        self._close(run)
+
+    def _grouped(self, event: Grouped) -> None:
+        run = self._runs.get(event.program)
+        if run is None or not run.is_running or not run.grouping.is_outstanding:
+            self.ignored += 1
+            return
+        if run.grouping.serial != event.serial:
+            self.ignored += 1
+            return
+        run.grouping.check(event.classes)
+        run.grouped(event.classes, event.failures)
+        self._close(run)
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        if not self._outbox.fire(event.name):
+            self.ignored += 1
+
+    def _withdrew(self, event: Withdrew) -> None:
+        run = self._runs.get(event.program)
+        if run is None or not run.is_running:
+            self.ignored += 1
+            return
+        run.end("withdrawn", "withdrawn", Withdrawn(f"program {event.program} was withdrawn"))
+        self._close(run)
+
+    def _pool_changed(self, event: PoolChanged) -> None:
+        names = [replica.name for replica in event.replicas]
+        if len(set(names)) < len(names):
+            raise IllegalTransition(f"pool {event.pool!r}: two replicas have one name: {names}")
+        if any(replica.slots < 1 for replica in event.replicas):
+            raise IllegalTransition(f"pool {event.pool!r}: a replica needs at least one slot")
+        self._dispatcher.change_pool(event)
+
+    def _configured(self, event: Configured) -> None:
+        try:
+            ordering = make_ordering(event.config.ordering, self._catalog.orderings)
+        except UserError as exc:
+            raise IllegalTransition(str(exc)) from exc
+        self._ordering = ordering
+        self.config = event.config
+        self._dispatcher.reorder(event.config)
+
+    # What running programs ask of the scheduler: `core.run.Desk`.
+
+    def enqueue(self, run: ProgramRun, call: CallState) -> None:
+        """Let a new call wait for a slot."""
+        self._dispatcher.enqueue(run, call)
+
+    def drop(self, run: ProgramRun, call: CallState) -> None:
+        """End a call that no longer matters."""
+        self._dispatcher.drop(run, call)
+
+    def promote(self, call: CallState) -> None:
+        """Rank a speculative call as a needed one."""
+        self._dispatcher.promote(call)
+
+    def compare(self, run: ProgramRun, new: tuple[str, ...]) -> None:
+        """Put answers to the grouping workers."""
+        grouping = run.grouping
+        known = tuple(grouping.representatives)
+        self._outbox.put(
+            Compare(
+                run.demand.program, grouping.serial, run.task.name, new, known, self._outbox.cause
+            )
+        )
+
+    def moved(self, run: ProgramRun) -> None:
+        """Learn from settled units and re-rank the program."""
+        demand, knobs = run.demand, run.program.knob - run.seen_knob
+        if not demand.has_history:
+            demand.has_history = True
+            del self._fresh[demand.workload][demand.program]
+        workload = self._workloads[demand.workload]
+        if workload.add(run.bill.finished_tokens - run.seen_tokens, knobs):
+            for waiting in self._fresh[demand.workload].values():
+                self._estimate(waiting)
+        self._estimate(run)
+        self._outbox.put(
+            Moved(
+                demand.program,
+                run.program.knob,
+                run.units.granted,
+                run.certaindex,
+                _votes(run),
+                demand.attained,
+                self._outbox.cause,
+            )
+        )
+
+    def ended(self, run: ProgramRun) -> None:
+        """Announce a program's ending."""
+        program = run.demand.program
+        self._outbox.forget_timer(_deadline_timer(program))
+        self._fresh[run.demand.workload].pop(program, None)
+        error = run.error
+        self._outbox.put(
+            Answered(
+                program=program,
+                status=run.status,
+                reason=run.reason,
+                answer=run.answer,
+                error_kind="" if error is None else type(error).__name__,
+                error="" if error is None else str(error),
+                knob=run.program.knob,
+                cap=run.units.cap,
+                certaindex=run.certaindex,
+                votes=_votes(run),
+                cause=self._outbox.cause,
+            )
+        )
+        if run.is_closed:
+            self._close(run)
+
+    def _close(self, run: ProgramRun) -> None:
+        program = run.demand.program
+        if not run.is_closed or self._runs.pop(program, None) is None:
+            return
+        self._dispatcher.forget(program)
+        self._outbox.put(
+            Closed(
+                program=program,
+                spending=run.bill.spending(),
+                calls=run.operations.count,
+                aborted_calls=run.aborted_calls,
+                failed_attempts=run.failed_attempts,
+                grouping_failures=run.grouping.failures,
+                cause=self._outbox.cause,
+            )
+        )
+
+    def _refuse(self, event: Arrived, error: UserError) -> None:
+        cause = self._outbox.cause
+        kind = type(error).__name__
+        self._outbox.put(
+            Answered(
+                event.program, "failed", "refused", None, kind, str(error), 0, 0, {}, {}, cause
+            )
+        )
+        self._outbox.put(Closed(event.program, Spending(), 0, 0, 0, 0, cause))
+
+    def _make_run(self, event: Arrived) -> ProgramRun:
+        seconds = event.deadline_seconds
+        if seconds is not None and not seconds > 0:
+            raise ConfigError(f"deadline_seconds is {seconds}; it must be positive")
+        program = self._catalog.build_program(event.spec)
+        policy = make_policy(event.policy, self._catalog.policies)
+        workload = self._workloads.setdefault(
+            event.workload, WorkloadEstimate(self.config.tokens_per_knob)
+        )
+        demand = Demand(
+            program=event.program,
+            number=self._arrivals,
+            workload=event.workload,
+            tenant=event.tenant,
+            arrived=self._outbox.now,
+            knob_left=program.cap,
+            tokens_per_knob=workload.published,
+        )
+        return ProgramRun(program, policy, self._catalog.tasks[program.task], demand)
+
+    def _make_queue(self) -> ProgramQueue[CallState]:
+        return ProgramQueue(self._ordering, self.config.ordering.aging_factor)
+
+    def _estimate(self, run: ProgramRun) -> None:
+        """Bring a program's demand up to date and rank it anew."""
+        demand, knob, cap = run.demand, run.program.knob, run.units.cap
+        tokens = run.bill.finished_tokens
+        if knob and tokens:
+            demand.tokens_per_knob = tokens / knob
+        else:
+            demand.tokens_per_knob = self._workloads[demand.workload].published
+        demand.knob_left = max(0, cap - knob)
+        unit_seconds = demand.tokens_per_knob * self._dispatcher.seconds_per_token(cap)
+        demand.solo_seconds = cap * unit_seconds
+        if run.deadline < inf:
+            demand.latest_start = run.deadline - demand.knob_left * unit_seconds
+        self._dispatcher.update(demand)
+
+
+def _deadline_timer(program: str) -> str:
+    return f"deadline:{program}"
+
+
+def _votes(run: ProgramRun) -> dict[str, float]:
+    """Return each class's first answer with its votes, in order of appearance."""
+    votes = run.program.votes
+    if votes is None:
+        return {}
+    names = run.grouping.representatives
+    return {names[group]: weight for group, weight in votes.finished.weights.items()}

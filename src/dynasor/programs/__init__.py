@@ -1,0 +1,13 @@
+"""Reasoning algorithms. Each is a `Program`; none knows of scheduling, engines or time."""
+
+from __future__ import annotations
+
+from dynasor.core.program import Program
+from dynasor.programs.self_consistency import SelfConsistency
+
+__all__ = ["SelfConsistency", "programs"]
+
+
+def programs() -> dict[str, type[Program]]:
+    """Return the programs that ship, by name."""
+    return {SelfConsistency.name: SelfConsistency}

@@ -1,0 +1,74 @@
+"""Self-consistency (arXiv 2203.11171): sample many paths, let their answers vote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dynasor.core.certaindex import Votes
+from dynasor.core.errors import CallFailed
+from dynasor.core.program import Ask, Context, Fork, Group, Program, Sample, Strand
+from dynasor.core.types import Answer, Generate, Sampling
+
+__all__ = ["SelfConsistency"]
+
+HOPELESS_LOSSES = 3
+"""So many branches lost before the first vote: the engine is at fault, not the question."""
+
+
+@dataclass
+class SelfConsistency(Program):
+    """Sample up to `cap` branches and answer with the majority.
+
+    The knob is the number of branches; its certaindex is `entropy`, over the answers so far.
+    `max_tokens`, `temperature` and `top_p` are the branches' sampling; `has_logprobs` asks the
+    engine for log-probabilities.
+    """
+
+    name = "self-consistency"
+
+    max_tokens: int = 1024
+    temperature: float = 0.7
+    top_p: float = 1.0
+    has_logprobs: bool = False
+    _texts: dict[int, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.votes: Votes = Votes()
+
+    def execute(self, context: Context) -> Strand:
+        """Fork a branch for every unit granted."""
+        sampling = Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            has_logprobs=self.has_logprobs,
+        )
+        work = Generate(self.prompt(context.task), sampling)
+        while (units := (yield Ask())).knob:
+            yield Fork(self._branch(context, work), units.is_speculative)
+
+    def _branch(self, context: Context, work: Generate) -> Strand:
+        ticket = self.votes.launch()
+        try:
+            sample = yield Sample(work)
+        except CallFailed:
+            self.votes.lose(ticket)
+            self.knob += 1
+            if not self.votes.finished.size and self.votes.lost >= min(self.cap, HOPELESS_LOSSES):
+                raise
+            return
+        value = context.task.extract(sample.text)
+        group = yield Group(value)
+        if value is not None and group is not None:
+            self._texts.setdefault(group, Answer(value, sample.text))
+        self.votes.record(ticket, group)
+        self.knob += 1
+
+    def update_certaindex(self) -> dict[str, float]:
+        """Return the entropy form over all votes so far."""
+        return {"entropy": self.votes.finished.certaindex()}
+
+    def answer(self) -> Answer | None:
+        """Return the first finished member of the winning class."""
+        winner = self.votes.leader()
+        return None if winner is None else self._texts[winner]
