@@ -1,0 +1,222 @@
+"""`Dynasor`: run reasoning programs on engines from asynchronous Python."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypedDict, Unpack
+
+from dynasor.api.handle import Handle, OnProgress, Result
+from dynasor.config import Settings, load_settings, parse_policy
+from dynasor.core.allocation import Policy, make_policy
+from dynasor.core.catalog import describe_program
+from dynasor.core.commands import Closed
+from dynasor.core.errors import ConfigError, DynasorError
+from dynasor.core.events import Arrived
+from dynasor.core.ordering import Ordering
+from dynasor.core.program import Program
+from dynasor.core.types import PolicySpec
+from dynasor.engines.protocol import Engine
+from dynasor.runtime import Happening
+from dynasor.wiring import Machine, make_catalog, make_engines
+
+__all__ = ["Dynasor", "Extensions", "RunOptions"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be said of one program's run.
+
+    `policy`: instead of the settings' one. `deadline_seconds`, positive: when the best answer so
+    far is returned. `workload`: programs of one workload share their statistics. `tenant`: whose
+    it is. `program_id`: names it in journals and seeds its sampling; it must be free.
+    """
+
+    policy: str | PolicySpec | None
+    deadline_seconds: float | None
+    workload: str
+    tenant: str
+    program_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """A user's own programs, policies and orderings, by name."""
+
+    programs: dict[str, type[Program]] = field(default_factory=dict)
+    policies: dict[str, type[Policy]] = field(default_factory=dict)
+    orderings: dict[str, type[Ordering]] = field(default_factory=dict)
+
+
+class Dynasor:
+    """Runs reasoning programs on engines: many at once, in the order that suits them all.
+
+    `engine` is a URL, a GGUF file, `"embedded"`, an `Engine`, or several of them (replicas of one
+    model); the other settings are those of `dynasor.config.Settings`, also read from
+    `dynasor.toml` and the environment. `journal` names a file for `dynasor replay`.
+    """
+
+    def __init__(
+        self,
+        engine: str | Engine | Sequence[str | Engine] | None = None,
+        *,
+        settings: Settings | None = None,
+        journal: Path | None = None,
+        extensions: Extensions | None = None,
+        **flags: Any,
+    ) -> None:
+        """Check the settings; raises `UserError`. Nothing starts before `async with`."""
+        given = [] if engine is None else _as_list(engine)
+        names = [one for one in given if isinstance(one, str)]
+        if settings is None:
+            settings = load_settings(engine=names or None, **flags)
+        elif flags:
+            raise ConfigError(f"give settings or single ones, not both: {', '.join(flags)}")
+        self.settings = settings
+        own = extensions or Extensions()
+        engines = [one for one in given if not isinstance(one, str)]
+        if names or not engines:
+            engines += make_engines(settings)
+        catalog = make_catalog(own.programs, own.policies, own.orderings)
+        self.machine = Machine(settings, engines, catalog, journal)
+        self._handles: dict[str, Handle] = {}
+        self._count = 0
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.machine.start()
+        except BaseException:
+            await self.machine.close()
+            raise
+        self._is_open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_open = False
+        await self.machine.close()
+        for handle in self._handles.values():
+            handle.abandon(DynasorError("Dynasor was closed before the program had ended"))
+        self._handles.clear()
+
+    def submit(
+        self,
+        program: Program,
+        **options: Unpack[RunOptions],
+    ) -> Handle:
+        """Start a program and return at once; await the handle for its result.
+
+        Raises `UserError` for a policy, a parameter or an id that cannot be used.
+        """
+        if not self._is_open:
+            raise ConfigError("Dynasor is not open; use `async with Dynasor(...) as dynasor:`")
+        deadline_seconds = options.get("deadline_seconds")
+        if deadline_seconds is not None and not deadline_seconds > 0:
+            raise ConfigError(f"deadline_seconds is {deadline_seconds}; it must be positive")
+        spec = self._policy(options.get("policy"))
+        self._register(type(program))
+        described = describe_program(program)
+        self.machine.catalog.build_program(described)
+        self._count += 1
+        identity = options.get("program_id") or f"p{self._count}"
+        if identity in self._handles:
+            raise ConfigError(f"program id {identity!r} is in use; give each program its own")
+        handle = self._handles[identity] = Handle(program, identity, self.machine)
+
+        def hear(news: Happening) -> None:
+            handle.hear(news)
+            if isinstance(news, Closed):
+                self._handles.pop(identity, None)
+
+        self.machine.driver.watch(identity, hear)
+        workload, tenant = options.get("workload", "default"), options.get("tenant", "")
+        self.machine.driver.send(
+            Arrived(identity, described, spec, workload, tenant, deadline_seconds)
+        )
+        return handle
+
+    async def run(
+        self,
+        program: Program,
+        *,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Result:
+        """Run one program to its end; options are those of `submit`.
+
+        Raises the error of a program that failed. Cancelling this coroutine withdraws the
+        program.
+        """
+        handle = self.submit(program, **options)
+        handle.on_progress(on_progress)
+        try:
+            result: Result = await handle
+        except asyncio.CancelledError:
+            handle.withdraw()
+            raise
+        return result.raise_for_status()
+
+    async def map(
+        self, programs: Iterable[Program], *, live: int | None = None, **options: Unpack[RunOptions]
+    ) -> AsyncIterator[Result]:
+        """Run many programs, `live` at once, and yield their results as they end.
+
+        A program that fails yields a result with its `error` and disturbs no other. `programs`
+        may be a generator: it is read as places become free.
+        """
+        limit = live or self.settings.live
+        source, pending = iter(programs), set[asyncio.Future[Result]]()
+        try:
+            while True:
+                while len(pending) < limit and (program := next(source, None)) is not None:
+                    pending.add(asyncio.ensure_future(_wait(self.submit(program, **options))))
+                if not pending:
+                    return
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _policy(self, policy: str | PolicySpec | None) -> PolicySpec:
+        if policy is None:
+            return self.settings.policy_spec()
+        spec = policy
+        if isinstance(spec, str):
+            spec = parse_policy(spec, has_lock=self.settings.lock)
+        make_policy(spec, self.machine.catalog.policies)
+        return spec
+
+    def _register(self, kind: type[Program]) -> None:
+        """Let a user's own program be built by its name."""
+        known = self.machine.catalog.programs.get(kind.name)
+        if known is None:
+            self.machine.catalog.programs[kind.name] = kind
+        elif known is not kind:
+            raise ConfigError(
+                f"two programs are named {kind.name!r}: {known.__qualname__} and "
+                f"{kind.__qualname__}; give yours another `name`"
+            )
+
+
+async def _wait(handle: Handle) -> Result:
+    try:
+        result: Result = await handle
+    except asyncio.CancelledError:
+        handle.withdraw()
+        raise
+    return result
+
+
+def _as_list(engine: str | Engine | Sequence[str | Engine]) -> list[str | Engine]:
+    if isinstance(engine, str) or not isinstance(engine, Sequence):
+        return [engine]
+    return list(engine)

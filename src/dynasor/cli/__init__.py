@@ -1,0 +1,48 @@
+"""The command line. `main` is the one place where errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.main import get_command
+
+from dynasor.cli.ask import ask
+from dynasor.cli.demo import demo
+from dynasor.cli.errors import exit_code, one_line
+from dynasor.cli.replay import replay
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="dynasor",
+    help="Serve reasoning queries: compute where the answer is open, none where it is settled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo)
+app.command("ask")(ask)
+app.command("replay")(replay)
+
+
+@app.callback()
+def common() -> None:
+    """Let typer treat the commands as sub-commands."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 what was given cannot be used."""
+    command = get_command(app)
+    try:
+        result = command.main(arguments, prog_name="dynasor", standalone_mode=False)
+    except BaseException as exc:  # noqa: BLE001 - whatever happens ends in one line
+        code = exit_code(exc)
+        if code is None:
+            raise
+        line = one_line(exc)
+        if line:
+            typer.echo(line, err=True)
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,81 @@
+"""The options that several commands share, and the settings they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dynasor.config import Settings, load_settings
+
+__all__ = [
+    "CapOption",
+    "ConfigOption",
+    "EngineOption",
+    "JournalOption",
+    "JsonOption",
+    "LockOption",
+    "ModelOption",
+    "OrderingOption",
+    "PolicyOption",
+    "SeedOption",
+    "SlotsOption",
+    "TaskOption",
+    "settings_from",
+]
+
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        "-e",
+        metavar="URL",
+        help="An OpenAI-compatible server (repeat for replicas), or a .gguf file; "
+        "the embedded model if left out.",
+    ),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Model name to ask for; the server's first if unset.")
+]
+SlotsOption = Annotated[
+    int | None,
+    typer.Option("--slots", help="Calls the engine runs at once; asked from it if unset."),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy", "-p", metavar="NAME[:key=value,...]", help="Allocation policy [default: beta]."
+    ),
+]
+LockOption = Annotated[
+    bool | None,
+    typer.Option("--lock/--no-lock", help="Also stop when the leader cannot be overtaken."),
+]
+OrderingOption = Annotated[
+    str | None,
+    typer.Option("--ordering", metavar="NAME", help="Whose calls run next [default: gang]."),
+]
+CapOption = Annotated[
+    int | None, typer.Option("--cap", help="Most branches of one question [default: 20].")
+]
+TaskOption = Annotated[str | None, typer.Option("--task", help="Kind of question [default: math].")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all sampling [default: 0].")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file [default: dynasor.toml, if there is one]."),
+]
+JournalOption = Annotated[
+    Path | None, typer.Option("--journal", help="Write every event to this new file.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of text for people.")
+]
+
+
+def settings_from(config: Path | None, **flags: Any) -> Settings:
+    """Return the settings; flags that are None, or empty lists, were not given."""
+    given = {name: value for name, value in flags.items() if value is not None and value != []}
+    return load_settings(config, **given)

@@ -1,0 +1,168 @@
+"""Settings: one typed tree from defaults, a TOML file, the environment and flags, in that order.
+
+Unknown keys are refused wherever they stand. `DYNASOR_POLICY=even` sets `policy`, and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dynasor.core.config import OrderingSpec, SchedulerConfig
+from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.core.types import PolicySpec
+
+__all__ = ["Settings", "load_settings", "parse_ordering", "parse_policy"]
+
+PREFIX = "DYNASOR_"
+DEFAULT_FILE = "dynasor.toml"
+
+
+class Settings(BaseModel):
+    """Every setting a user may choose; see docs/configuration.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: list[str] = Field(
+        ["embedded"],
+        description="URLs of OpenAI-compatible servers (the replicas of one model), "
+        "the path of one GGUF file, or 'embedded'",
+    )
+    model: str | None = Field(
+        None, description="model name to ask for; the server's first if unset"
+    )
+    api_key: str | None = Field(None, description="bearer token for the engine", repr=False)
+    slots: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="calls one engine runs at once; asked from the engine if unset"
+    )
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="threads of the embedded engine; all cores if unset"
+    )
+    engine_seconds: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="silence after which a call to an engine has failed"
+    )
+    task: str = Field("math", description="prompt, answer extraction, grouping and grading")
+    policy: str = Field("beta", description="allocation policy, as NAME or NAME:key=value,...")
+    lock: bool = Field(True, description="also stop when the leader cannot be overtaken")
+    ordering: str = Field("gang", description="whose calls run next, as NAME or NAME:key=value,...")
+    aging_factor: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="solo times after which a program is raised above all others; 0: never"
+    )
+    cap: Annotated[int, Field(ge=1)] = Field(20, description="most branches of one question")
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.7, description="sampling temperature"
+    )
+    max_tokens: Annotated[int, Field(ge=1)] = Field(1024, description="longest branch, in tokens")
+    seed: int = Field(0, description="seed of all sampling")
+    live: Annotated[int, Field(ge=1)] = Field(
+        256, description="questions of a batch that are worked on at once, at most"
+    )
+    workers: Annotated[int, Field(ge=1)] = Field(
+        1, description="processes that compare answers which take mathematics to compare"
+    )
+
+    def policy_spec(self) -> PolicySpec:
+        """Return the policy with its lock."""
+        return parse_policy(self.policy, has_lock=self.lock)
+
+    def scheduler_config(self) -> SchedulerConfig:
+        """Return what the scheduler must know."""
+        ordering = parse_ordering(self.ordering, self.aging_factor)
+        return SchedulerConfig(seed=self.seed, ordering=ordering)
+
+
+def load_settings(path: Path | None = None, **flags: Any) -> Settings:
+    """Return the settings; flags that are None were not given.
+
+    `path` None reads `dynasor.toml` of the working folder if there is one. Raises `ConfigError`
+    or `UnknownName` in one line that says where the setting stands.
+    """
+    if path is None and Path(DEFAULT_FILE).is_file():
+        path = Path(DEFAULT_FILE)
+    merged = _from_file(path) if path is not None else {}
+    merged |= _from_environment()
+    given = {name: value for name, value in flags.items() if value is not None}
+    _refuse_unknown(given, "setting")
+    merged |= given
+    if isinstance(merged.get("engine"), str):
+        merged["engine"] = [part.strip() for part in merged["engine"].split(",")]
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {name!r} is {first['input']!r}: {first['msg']}") from exc
+
+
+def parse_policy(text: str, *, has_lock: bool = True) -> PolicySpec:
+    """Read `NAME` or `NAME:key=value,...`; values are JSON where they can be, else text."""
+    name, params = _parse(text, "policy")
+    return PolicySpec(name, params, has_lock)
+
+
+def parse_ordering(text: str, aging_factor: float) -> OrderingSpec:
+    """Read an ordering, written like a policy."""
+    name, params = _parse(text, "ordering")
+    return OrderingSpec(name, params, aging_factor)
+
+
+def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
+    name, _, rest = text.partition(":")
+    params: dict[str, Any] = {}
+    for part in _split(rest):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{kind} {text!r}: expected NAME:key=value,key=value, got {part!r}")
+        params[key.strip()] = _value(value.strip())
+    return name.strip(), params
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand outside braces."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "{[") - (char in "}]")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part for part in parts if part.strip()]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as exc:
+        raise ConfigError(f"settings file {path} cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"settings file {path} is not TOML: {exc}") from exc
+    _refuse_unknown(values, f"setting in {path}:")
+    return values
+
+
+def _from_environment() -> dict[str, Any]:
+    values = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX)
+    }
+    _refuse_unknown(values, f"setting in the environment ({PREFIX}...):")
+    return values
+
+
+def _refuse_unknown(values: dict[str, Any], kind: str) -> None:
+    for name in values:
+        if name not in Settings.model_fields:
+            raise UnknownName(kind, name, Settings.model_fields)

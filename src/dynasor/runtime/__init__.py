@@ -1,0 +1,6 @@
+"""The live host: drives a scheduler with real engines, real workers and real time."""
+
+from dynasor.runtime.clock import Clock, MonotonicClock
+from dynasor.runtime.driver import Driver, Happening, Watcher
+
+__all__ = ["Clock", "Driver", "Happening", "MonotonicClock", "Watcher"]

@@ -1,0 +1,243 @@
+"""The driver: turns the scheduler's commands into work and the work's ends into events.
+
+Single-threaded, on one asyncio event loop. Every `Submit` becomes a task that ends in exactly one
+event; nothing here decides anything: which call runs, whether it is tried again and when a
+program ends are the scheduler's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from dynasor.core.commands import Abort, Answered, Closed, Command, Compare, Moved, SetTimer, Submit
+from dynasor.core.errors import EngineError, EngineTimeout
+from dynasor.core.events import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Grouped,
+    Progressed,
+    TimerFired,
+)
+from dynasor.core.scheduler import Scheduler
+from dynasor.core.types import Embed, Generate, Output, Score, Work
+from dynasor.engines.protocol import Engine, Meter
+from dynasor.runtime.clock import Clock
+
+__all__ = ["Comparer", "Driver", "Happening", "Recorder", "Watcher"]
+
+Happening = Moved | Answered | Closed
+Watcher = Callable[[Happening], None]
+
+CALL_SECONDS = 900.0
+"""The longest one attempt may take, however steadily its tokens drip."""
+ABORT_SECONDS = 5.0
+"""The longest an aborted attempt may hold its slot if its engine does not react."""
+
+
+class Comparer(Protocol):
+    """Groups answers off the event loop."""
+
+    async def compare(
+        self, task: str, representatives: tuple[str, ...], new: tuple[str, ...]
+    ) -> tuple[tuple[int, ...], int]:
+        """Return `Grouped.classes` and `Grouped.failures`."""
+
+
+class Recorder(Protocol):
+    """Keeps a journal."""
+
+    def record(self, now: float, event: Event, commands: list[Command]) -> None:
+        """Write one event down."""
+
+
+class Driver:
+    """Runs one scheduler against engines by replica name.
+
+    `watch(program, watcher)` before its arrival: the watcher hears `Moved`, then one `Answered`,
+    then one `Closed`. A watcher must not raise.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        engines: Mapping[str, Engine],
+        comparer: Comparer,
+        clock: Clock,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self._engines = engines
+        self._comparer = comparer
+        self._clock = clock
+        self._recorder = recorder
+        self._watchers: dict[str, Watcher] = {}
+        self._attempts: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._events: deque[Event] = deque()
+        self._is_handling = False
+        self._perform: dict[type, Callable[[Command], None]] = {
+            Submit: self._submit,  # type: ignore[dict-item]
+            Abort: self._abort,  # type: ignore[dict-item]
+            Compare: self._compare,  # type: ignore[dict-item]
+            SetTimer: self._set_timer,  # type: ignore[dict-item]
+            Moved: self._tell,  # type: ignore[dict-item]
+            Answered: self._tell,  # type: ignore[dict-item]
+            Closed: self._tell,  # type: ignore[dict-item]
+        }
+
+    def watch(self, program: str, watcher: Watcher) -> None:
+        """Tell `watcher` what happens to a program, until it is closed."""
+        self._watchers[program] = watcher
+
+    def send(self, event: Event) -> None:
+        """Give the scheduler an event and carry out its commands.
+
+        An event that comes up while another is being handled waits for its turn.
+        """
+        self._events.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        try:
+            while self._events:
+                self._handle(self._events.popleft())
+        finally:
+            self._is_handling = False
+
+    async def close(self) -> None:
+        """Cancel whatever still runs and wait for it; programs that were open stay unanswered."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._watchers.clear()
+        tasks = [*self._attempts.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=ABORT_SECONDS)
+
+    def _handle(self, event: Event) -> None:
+        now = self._clock.now()
+        commands = self.scheduler.handle(event, now)
+        if self._recorder is not None:
+            self._recorder.record(now, event, commands)
+        for command in commands:
+            self._perform[type(command)](command)
+
+    # Commands.
+
+    def _submit(self, command: Submit) -> None:
+        task = asyncio.get_running_loop().create_task(self._attempt(command))
+        key = (command.call.id, command.attempt)
+        self._attempts[key] = task
+        task.add_done_callback(lambda _: self._attempts.pop(key, None))
+
+    def _abort(self, command: Abort) -> None:
+        key = (command.call, command.attempt)
+        task = self._attempts.get(key)
+        if task is None:
+            return  # its last event is on its way
+        task.cancel()
+        loop = asyncio.get_running_loop()
+        watchdog = loop.call_later(
+            ABORT_SECONDS, lambda: self.send(Cancelled(command.call, command.attempt))
+        )
+        task.add_done_callback(lambda _: watchdog.cancel())
+
+    def _compare(self, command: Compare) -> None:
+        task = asyncio.get_running_loop().create_task(self._group(command))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _set_timer(self, command: SetTimer) -> None:
+        delay = max(0.0, command.at - self._clock.now())
+        old = self._timers.pop(command.name, None)
+        if old is not None:
+            old.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[command.name] = loop.call_later(delay, self._fire, command.name)
+
+    def _tell(self, command: Happening) -> None:
+        watcher = self._watchers.get(command.program)
+        if isinstance(command, Closed):
+            self._watchers.pop(command.program, None)
+            timer = self._timers.pop(f"deadline:{command.program}", None)
+            if timer is not None:
+                timer.cancel()
+        if watcher is not None:
+            watcher(command)
+
+    def _fire(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self.send(TimerFired(name))
+
+    # Work.
+
+    async def _attempt(self, command: Submit) -> None:
+        """Run one attempt to its one event."""
+        call, attempt = command.call.id, command.attempt
+        meter = Meter()
+        event: Event
+        try:
+            event = Finished(call, attempt, await self._work(command, meter))
+        except asyncio.CancelledError:
+            event = Cancelled(call, attempt, meter.usage())
+        except EngineError as exc:
+            event = Failed(
+                call, attempt, type(exc).__name__, str(exc), exc.is_retryable, meter.usage()
+            )
+        except Exception as exc:  # noqa: BLE001 - whatever an adapter raises ends this attempt only
+            address = self._engines[command.replica].address
+            story = f"engine {address}: its adapter raised {type(exc).__name__}: {exc}"
+            kind, is_retryable = type(exc).__name__, False
+            event = Failed(call, attempt, kind, story, is_retryable, meter.usage())
+        self.send(event)
+
+    async def _work(self, command: Submit, meter: Meter) -> Output:
+        engine = self._engines[command.replica]
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._ask(engine, command, meter)
+        except TimeoutError as exc:
+            raise EngineTimeout(
+                engine.address, f"one call took more than {CALL_SECONDS:.0f} s"
+            ) from exc
+
+    async def _ask(self, engine: Engine, command: Submit, meter: Meter) -> Output:
+        work: Work = command.call.work
+        if isinstance(work, Score):
+            return await engine.score(work, meter)
+        if isinstance(work, Embed):
+            return await engine.embed(work, meter)
+
+        def report(delta: str, tokens: int) -> None:
+            self.send(Progressed(command.call.id, command.attempt, delta, tokens))
+
+        seeded = _seeded(work, command.call.seed)
+        return await engine.generate(seeded, meter, report if work.report_every else None)
+
+    async def _group(self, command: Compare) -> None:
+        try:
+            classes, failures = await self._comparer.compare(
+                command.task, command.representatives, command.new
+            )
+        except Exception:  # noqa: BLE001 - without workers answers stay apart; the count says so
+            base = len(command.representatives)
+            classes = tuple(base + place for place in range(len(command.new)))
+            failures = len(command.new)
+        self.send(Grouped(command.program, command.serial, classes, failures))
+
+
+def _seeded(work: Generate, seed: int) -> Generate:
+    if work.sampling.seed is not None:
+        return work
+    sampling = msgspec.structs.replace(work.sampling, seed=seed)
+    return msgspec.structs.replace(work, sampling=sampling)

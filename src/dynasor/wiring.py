@@ -1,0 +1,136 @@
+"""From settings to objects: engines, workers, catalog, scheduler, driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from dynasor.config import Settings
+from dynasor.core.allocation import Policy, make_policy, policies
+from dynasor.core.catalog import Catalog
+from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.core.events import PoolChanged
+from dynasor.core.ordering import Ordering, make_ordering, orderings
+from dynasor.core.program import Program
+from dynasor.core.scheduler import Scheduler
+from dynasor.core.types import Replica
+from dynasor.engines.http import HttpEngine
+from dynasor.engines.llamacpp import LlamaCppEngine
+from dynasor.engines.protocol import Description, Engine
+from dynasor.journal import Header, JournalWriter
+from dynasor.programs import programs
+from dynasor.runtime import Driver, MonotonicClock
+from dynasor.tasks import tasks
+from dynasor.workers import Workers
+
+__all__ = ["Machine", "build_id", "make_catalog", "make_engines"]
+
+GGUF = ".gguf"
+
+
+def build_id() -> str:
+    """Return the installed version: journals replay exactly only within one build."""
+    try:
+        return version("dynasor-serve")
+    except PackageNotFoundError:
+        return "source"
+
+
+def make_catalog(
+    extra_programs: Mapping[str, type[Program]] | None = None,
+    extra_policies: Mapping[str, type[Policy]] | None = None,
+    extra_orderings: Mapping[str, type[Ordering]] | None = None,
+) -> Catalog:
+    """Return everything that ships, and the user's own."""
+    return Catalog(
+        programs={**programs(), **(extra_programs or {})},
+        tasks=tasks(),
+        policies={**policies(), **(extra_policies or {})},
+        orderings={**orderings(), **(extra_orderings or {})},
+    )
+
+
+def make_engines(settings: Settings) -> list[Engine]:
+    """Return the engines that the settings name; nothing is started."""
+    return [_make_engine(name, settings) for name in settings.engine]
+
+
+def _make_engine(name: str, settings: Settings) -> Engine:
+    if name == "embedded" or name.endswith(GGUF):
+        path = None if name == "embedded" else Path(name)
+        return LlamaCppEngine(path, slots=settings.slots or 32, threads=settings.threads)
+    if "://" not in name:
+        raise ConfigError(
+            f"engine {name!r} is neither a URL (http://host:port) nor a {GGUF} file nor 'embedded'"
+        )
+    return HttpEngine(
+        name,
+        model=settings.model,
+        slots=settings.slots,
+        seconds_limit=settings.engine_seconds,
+        api_key=settings.api_key,
+    )
+
+
+class Machine:
+    """Everything that runs: a scheduler, its driver, engines and workers, started and stopped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engines: Sequence[Engine],
+        catalog: Catalog,
+        journal: Path | None = None,
+    ) -> None:
+        """Check every name of the settings; raises `UserError`."""
+        config = settings.scheduler_config()
+        make_policy(settings.policy_spec(), catalog.policies)
+        make_ordering(config.ordering, catalog.orderings)
+        if settings.task not in catalog.tasks:
+            raise UnknownName("task", settings.task, catalog.tasks)
+        if not engines:
+            raise ConfigError("no engine is named; at least one is needed")
+        self.settings = settings
+        self.catalog = catalog
+        self.engines = {f"{n}@{engine.address}": engine for n, engine in enumerate(engines)}
+        self.descriptions: dict[str, Description] = {}
+        self.workers = Workers(settings.workers)
+        header = Header(1, build_id(), config)
+        self._journal = None if journal is None else JournalWriter(journal, header)
+        scheduler = Scheduler(config, catalog)
+        clock = MonotonicClock()
+        self.driver = Driver(scheduler, self.engines, self.workers, clock, self._journal)
+
+    @property
+    def slots(self) -> int:
+        """Calls that all engines together run at once."""
+        return sum(description.slots for description in self.descriptions.values())
+
+    async def start(self) -> None:
+        """Start all engines at once; one that cannot be reached fails the start."""
+        described = await asyncio.gather(*(engine.start() for engine in self.engines.values()))
+        self.descriptions = dict(zip(self.engines, described, strict=True))
+        for role, pool in (("generate", "generate"), ("score", "reward"), ("embed", "embed")):
+            replicas = tuple(
+                Replica(name, description.slots)
+                for name, description in self.descriptions.items()
+                if role in description.supports
+            )
+            if replicas:
+                self.driver.send(PoolChanged(pool, replicas))
+
+    async def close(self) -> None:
+        """Stop everything, whatever state it is in."""
+        await self.driver.close()
+        results = await asyncio.gather(
+            *(engine.close() for engine in self.engines.values()),
+            self.workers.close(),
+            return_exceptions=True,
+        )
+        if self._journal is not None:
+            self._journal.close()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
