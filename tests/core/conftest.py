@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the toys
 
 from toys.stage import Stage
+
+# A loaded machine is no failure, and the whole suite should take seconds.
+settings.register_profile("bounded", deadline=None, max_examples=50, database=None)
+settings.load_profile("bounded")
 
 
 @pytest.fixture

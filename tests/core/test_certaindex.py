@@ -89,7 +89,7 @@ def test_top_two(groups):
     """The top two are the greatest weight and the next, 0 where there is none."""
     counted = tally(*groups)
     weights = sorted(counted.weights.values(), reverse=True)
-    assert counted.top_two() == tuple((weights + [0.0, 0.0])[:2])
+    assert counted.top_two() == tuple([*weights, 0.0, 0.0][:2])
 
 
 @given(st.data())

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.stage import toy
+from toys.words import Words, compare
 
 from dynasor.core.errors import IllegalTransition
 from dynasor.core.events import Grouped
 from dynasor.core.grouping import Grouping
 from dynasor.core.program import Fork, Group, Sample
 from dynasor.core.types import Generate, Prompt
-from toys.stage import toy
-from toys.words import Words, compare
 
 
 def grouping():
@@ -30,6 +30,21 @@ def test_quick_verdicts_skip_the_workers():
     one = grouping()
     assert [one.place(word) for word in ("ab", "abc", "cd", "ab")] == [0, 1, 2, 0]
     assert one.representatives == ["ab", "abc", "cd"]
+
+
+def test_quick_agreement():
+    """What the task finds equal at once shares a class, and is known from then on."""
+
+    class Loose(Words):
+        def same(self, left, right):
+            asked.append(left)
+            return left.lower() == right.lower()
+
+    asked = []
+    one = Grouping(Loose())
+    assert [one.place(word) for word in ("ab", "AB", "AB", "cd")] == [0, 0, 0, 1]
+    assert asked == ["AB", "cd"]
+    assert one.representatives == ["ab", "cd"]
 
 
 def test_open_question():

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
 from math import inf, nan
 
 import pytest
+from toys.stage import EVEN, catalog, in_order, toy
+from toys.words import said
 
+from dynasor.core.certaindex import Votes
 from dynasor.core.commands import Abort, Answered, Closed, Moved, SetTimer, Submit
 from dynasor.core.config import OrderingSpec, SchedulerConfig
 from dynasor.core.errors import IllegalTransition, UnknownName
@@ -13,13 +17,22 @@ from dynasor.core.events import (
     Configured,
     Failed,
     Finished,
-    Grouped,
     PoolChanged,
     Progressed,
     TimerFired,
-    Withdrew,
 )
-from dynasor.core.program import Ask, Embed, Fork, Group, Open, Sample, Score
+from dynasor.core.program import (
+    Ask,
+    Cancel,
+    Embed,
+    Fork,
+    Group,
+    Next,
+    Open,
+    Sample,
+    Score,
+)
+from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import (
     Embedded,
     Generate,
@@ -31,8 +44,6 @@ from dynasor.core.types import (
     Spending,
     Usage,
 )
-from toys.stage import EVEN, in_order, toy
-from toys.words import said
 
 WORK = Generate(Prompt(()))
 BETA = PolicySpec("beta", {}, False)
@@ -63,7 +74,7 @@ def test_life_of_a_program(stage):
     assert (answered.knob, answered.cap) == (3, 3)
     assert answered.votes == {"red": 2.0, "blue": 1.0}
     assert answered.certaindex == {"entropy": pytest.approx(0.4206, abs=1e-4)}
-    assert closed == Closed(program, Spending(9, 21), 3, 0, 0, answered.cause)
+    assert closed == Closed(program, Spending(9, 21), 3, 0, 0, 0, answered.cause)
 
 
 def test_moved_says_how_far(stage):
@@ -104,8 +115,7 @@ def test_stop_aborts_what_runs(stage):
     for call in on.calls[:3]:
         on.finish(call)
     last = on.calls[0]
-    commands = on.finish(last)
-    assert kinds(commands) == ["Moved", "Answered"] or "Abort" in kinds(commands)
+    assert kinds(on.finish(last)) == ["Moved", "Abort", "Abort", "Abort", "Answered"]
     assert on.answers[program].reason == "certain"
     assert on.aborted == on.calls
     assert len(on.aborted) == 3
@@ -336,8 +346,7 @@ def test_refusals(stage, event, kind, says):
     assert kinds(commands) == ["Answered", "Closed"]
     answered = on.answers["p"]
     assert (answered.status, answered.reason, answered.error_kind) == ("failed", "refused", kind)
-    assert answered.error == pytest.approx(answered.error)
-    assert __import__("re").search(says, answered.error)
+    assert re.search(says, answered.error)
     on.send(Arrived("q", good, EVEN))
     on.drain()
     assert on.answers["q"].status == "answered"
@@ -345,9 +354,6 @@ def test_refusals(stage, event, kind, says):
 
 def test_unknown_ordering():
     """A scheduler with an unknown ordering is not built."""
-    from dynasor.core.scheduler import Scheduler
-    from toys.stage import catalog
-
     with pytest.raises(UnknownName, match="ordering 'lifo'"):
         Scheduler(SchedulerConfig(ordering=OrderingSpec("lifo")), catalog())
 
@@ -406,7 +412,10 @@ def snapshot(scheduler):
         repr(scheduler),
         scheduler.ignored,
         {name: repr(run) for name, run in scheduler._runs.items()},
-        {name: repr(list(pool.replicas.values())) for name, pool in scheduler._dispatcher.pools.items()},
+        {
+            name: repr(list(pool.replicas.values()))
+            for name, pool in scheduler._dispatcher.pools.items()
+        },
         scheduler._outbox.cause,
         scheduler._outbox.now,
     )
@@ -541,7 +550,6 @@ def test_gang_prefers_programs_that_hold_slots(stage):
 
 def test_gang_forgets_aborted_calls(stage):
     """Under gang a program whose last call was aborted holds nothing any more."""
-    from dynasor.core.program import Cancel, Next
 
     def execute(self, context):
         stream = yield Open(Generate(Prompt(()), report_every=1))
@@ -550,16 +558,13 @@ def test_gang_forgets_aborted_calls(stage):
         yield Sample(WORK)
 
     on = stage(toy(execute), config=in_order("gang"), slots=1)
-    on.arrive("first", cap=2)
+    on.arrive("early", cap=1)
     on.arrive("late", spec="toy", params={})
-    on.drain_until = None
-    on.finish("first#1")
-    on.finish("first#2")
-    on.arrive("next", cap=1)
+    on.fail("early#1")
+    on.fire("retry:early#1:1")
     on.report("late#1", "x")
-    on.arrive("third", cap=1)
     on.cancel("late#1")
-    assert on.calls_of("late") == ["late#2"], "it arrived first"
+    assert on.calls == ["early#1"], "neither holds a slot, and it came first"
     on.drain()
 
 
@@ -576,16 +581,14 @@ def test_gang_counts_slots_of_every_pool(stage):
     on = stage(toy(execute), config=in_order("gang"), slots=1)
     on.pool("reward", r=1)
     on.arrive("busy", cap=1)
-    on.pool("reward")
-    on.arrive("early", cap=1)
-    on.arrive("late", spec="toy", params={})
-    on.pool("reward", r=1)
-    assert on.calls_of("late") == ["late#2"] or on.calls_of("late") == ["late#1"]
+    on.arrive("early", cap=1, workload="other")
+    on.arrive("late", spec="toy", params={}, workload="another")
+    assert on.calls == ["busy#1", "late#1"], "the score has its slot"
     on.finish("busy#1")
-    assert on.started()[-1] == "late"
-    score = next(c for c in on.calls_of("late") if on.live[c].call.pool == "reward")
-    on.finish(score, Scored((1.0,)))
+    assert on.calls == ["late#1", "late#2"]
+    on.finish("late#1", Scored((1.0,)))
     on.drain()
+    assert on.started()[-1] == "early"
 
 
 def test_aging(stage):
@@ -594,13 +597,15 @@ def test_aging(stage):
     on = stage(config=config, slots=1)
     on.arrive("busy", cap=1)
     on.arrive("long", cap=5)
-    on.arrive("short", cap=1)
-    on.arrive("shorter", cap=1)
+    on.arrive("short", cap=1, workload="other")
     on.finish("busy#1", tokens=10, after=1.0)
     assert on.calls == ["short#1"]
-    on.finish("short#1", tokens=10, after=9.0)
-    assert on.calls_of("long") == ["long#1"]
+    on.send(TimerFired("tick"), after=8.5)
+    on.arrive("shorter", cap=1, workload="third")
+    on.finish("short#1", tokens=90, after=0.5)
+    assert on.calls == ["long#1"], "ten seconds are twice its solo time"
     on.drain()
+    assert on.started()[-1] == "shorter"
 
 
 # Other kinds of work.
@@ -629,7 +634,6 @@ def test_score_and_embed(stage):
 
 def test_votes_of_a_programs_own(stage):
     """Classes that no grouping made are shown by number."""
-    from dynasor.core.certaindex import Votes
 
     def execute(self, context):
         self.votes = Votes()

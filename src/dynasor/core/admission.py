@@ -47,20 +47,20 @@ class ReplicaState:
 
 
 class Pool:
-    """The replicas that serve one role of one model, and the calls that wait for them."""
+    """The replicas that serve one role of one model, and the calls that wait for them.
+
+    `slots` counts those of all replicas together.
+    """
 
     def __init__(self, name: str, make_queue: MakeQueue) -> None:
         self.name = name
         self.replicas: dict[str, ReplicaState] = {}
         self.gone: dict[str, ReplicaState] = {}
         self.unassigned = make_queue()
+        self.slots = 0
+        self._sole: ReplicaState | None = None
         self._make_queue = make_queue
         self._homes: dict[str, str] = {}
-
-    @property
-    def slots(self) -> int:
-        """Slots of all replicas together."""
-        return sum(replica.slots for replica in self.replicas.values())
 
     def change(self, replicas: Sequence[Replica], slack: float) -> None:
         """Let the pool consist of these replicas; calls that wait for a lost one are unassigned.
@@ -74,12 +74,14 @@ class Pool:
                 state = ReplicaState(replica, slack, self._make_queue())
             state.resize(replica.slots, slack)
             self.replicas[replica.name] = state
+        self.slots = sum(replica.slots for replica in replicas)
         self.gone = {name: state for name, state in known.items() if state.held}
         for state in known.values():
             _refilled(state.queue, self.unassigned)
+        self._sole = None
         if len(self.replicas) == 1:  # the others' calls wait where they would be looked for
-            for state in self.replicas.values():
-                _refilled(state.queue, self.unassigned)
+            self._sole = self.replicas[replicas[0].name]
+            _refilled(self._sole.queue, self.unassigned)
 
     def rebuild(self, slack: float) -> None:
         """Put all waiting calls into new queues, and apply a new slack."""
@@ -101,7 +103,7 @@ class Pool:
     def update(self, demand: Demand) -> None:
         """Rank a program anew in every queue that holds calls of it."""
         self.unassigned.update(demand.program)
-        if len(self.replicas) > 1:
+        if self._sole is None:
             for replica in self.replicas.values():
                 replica.queue.update(demand.program)
 
@@ -122,23 +124,29 @@ class Pool:
 
     def take(self, now: float) -> tuple[CallState, ReplicaState] | None:
         """Take the best waiting call that a replica has room for, and hold a slot for it."""
+        sole = self._sole
+        if sole is not None:
+            has_room = sole.held < sole.window and not sole.is_paused
+            return self._take_for(sole, now) if has_room else None
         rooms = [r for r in self.replicas.values() if r.held < r.window and not r.is_paused]
-        if len(rooms) > 1:
-            rooms.sort(key=_fullness)
-        for replica in rooms:
-            queue = self._best_queue(replica, now)
-            if queue is not None:
-                call = queue.pop(now)
-                replica.held += 1
-                if len(self.replicas) > 1:
-                    self._homes[call.call.affinity] = replica.name
-                return call, replica
+        for replica in sorted(rooms, key=_fullness):
+            taken = self._take_for(replica, now)
+            if taken is not None:
+                self._homes[taken[0].call.affinity] = replica.name
+                return taken
         return None
+
+    def _take_for(self, replica: ReplicaState, now: float) -> tuple[CallState, ReplicaState] | None:
+        queue = self._best_queue(replica, now)
+        if queue is None:
+            return None
+        replica.held += 1
+        return queue.pop(now), replica
 
     def _best_queue(self, replica: ReplicaState, now: float) -> ProgramQueue[CallState] | None:
         best = self.unassigned.head(now)
         chosen = None if best is None else self.unassigned
-        if len(self.replicas) > 1:
+        if self._sole is None:
             own = replica.queue.head(now)
             if own is not None and (best is None or own < best):
                 best, chosen = own, replica.queue
@@ -166,7 +174,7 @@ class Pool:
         return best, chosen
 
     def _queue_of(self, call: CallState) -> ProgramQueue[CallState]:
-        if len(self.replicas) == 1:
+        if self._sole is not None:
             return self.unassigned
         home = self.replicas.get(self._homes.get(call.call.affinity, ""))
         return self.unassigned if home is None else home.queue

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import msgspec
 
 from dynasor.core.allocation import Policy
-from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.core.errors import ConfigError, DynasorError, ProgramFailed, UnknownName
 from dynasor.core.ordering import Ordering
 from dynasor.core.program import Program
 from dynasor.core.task import Task
@@ -31,7 +32,8 @@ class Catalog:
         """Build a fresh program from its description.
 
         Raises `UnknownName` for a program or task nobody registered, `ConfigError` for a
-        parameter that is unknown, missing, of the wrong type or out of range.
+        parameter that is unknown, missing, of the wrong type or out of range, `ProgramFailed`
+        where the program's own code raises.
         """
         if spec.name not in self.programs:
             raise UnknownName("program", spec.name, self.programs)
@@ -44,6 +46,10 @@ class Catalog:
             program: Program = msgspec.convert(spec.params, kind)
         except msgspec.ValidationError as exc:
             raise ConfigError(f"program {spec.name!r}: {exc}") from exc
+        except DynasorError:
+            raise
+        except Exception as exc:  # of the program's own code
+            raise ProgramFailed(f"program {spec.name!r}: {type(exc).__name__}: {exc}") from exc
         if program.task not in self.tasks:
             raise UnknownName("task", program.task, self.tasks)
         if program.cap < 1:
@@ -57,5 +63,6 @@ def describe_program(program: Program) -> ProgramSpec:
     return ProgramSpec(program.name, msgspec.to_builtins(params))
 
 
-def _parameters(kind: type[Program]) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind) if field.init]
+@cache
+def _parameters(kind: type[Program]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if field.init)

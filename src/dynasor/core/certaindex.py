@@ -20,10 +20,10 @@ def entropy_certaindex(sizes: Iterable[int]) -> float:
     """
     total, weighted, largest = 0, 0.0, 0
     for size in sizes:
-        if size > 0:
-            total += size
+        total += size
+        if size > 1:
             weighted += size * log(size)
-            largest = max(largest, size)
+        largest = max(largest, size)
     if total < 2:
         return 0.0
     return 1.0 if largest == total else weighted / (total * log(total))
@@ -36,22 +36,30 @@ class Tally:
     the `nulls` (no answer) included.
     """
 
-    __slots__ = ("nulls", "size", "sizes", "weights")
+    __slots__ = ("_ahead", "_first", "_second", "nulls", "size", "sizes", "weights")
 
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
         self.weights: dict[int, float] = {}
         self.size = 0
         self.nulls = 0
+        self._ahead: int | None = None
+        self._first = self._second = 0.0
 
     def add(self, group: int | None, weight: float = 1.0) -> None:
-        """Count one vote."""
+        """Count one vote; its weight must not be negative."""
         self.size += 1
         if group is None:
             self.nulls += 1
             return
         self.sizes[group] = self.sizes.get(group, 0) + 1
-        self.weights[group] = self.weights.get(group, 0.0) + weight
+        total = self.weights[group] = self.weights.get(group, 0.0) + weight
+        if group == self._ahead:
+            self._first = total
+        elif total > self._first:
+            self._ahead, self._first, self._second = group, total, self._first
+        elif total > self._second:
+            self._second = total
 
     def leader(self) -> int | None:
         """Return the class of the greatest weight, ties to the first seen; None without votes."""
@@ -61,13 +69,7 @@ class Tally:
 
     def top_two(self) -> tuple[float, float]:
         """Return the weights of the leader and of the runner-up, 0 where there is none."""
-        first = second = 0.0
-        for weight in self.weights.values():
-            if weight > first:
-                first, second = weight, first
-            elif weight > second:
-                second = weight
-        return first, second
+        return self._first, self._second
 
     def certaindex(self) -> float:
         """Return the entropy certaindex; all nulls together are one class."""

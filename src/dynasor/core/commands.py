@@ -1,6 +1,7 @@
 """What the scheduler asks of its host. Every command names the event that caused it.
 
-`cause` is that event's number: the count of events handled before it.
+`cause` is that event's number: the count of events handled before it. Commands hold nothing that
+could be part of a reference cycle (`gc=False`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 
-class Submit(Struct, frozen=True, tag="submit"):
+class Submit(Struct, frozen=True, gc=False, tag="submit"):
     """Send this attempt of a call to this replica."""
 
     call: Call
@@ -30,7 +31,7 @@ class Submit(Struct, frozen=True, tag="submit"):
     cause: int
 
 
-class Abort(Struct, frozen=True, tag="abort"):
+class Abort(Struct, frozen=True, gc=False, tag="abort"):
     """Stop this attempt; it still ends in exactly one event and holds its slot until then."""
 
     call: str
@@ -38,7 +39,7 @@ class Abort(Struct, frozen=True, tag="abort"):
     cause: int
 
 
-class Compare(Struct, frozen=True, tag="compare"):
+class Compare(Struct, frozen=True, gc=False, tag="compare"):
     """Sort new answers into classes; answer with `Grouped(program, serial, ...)`."""
 
     program: str
@@ -49,7 +50,7 @@ class Compare(Struct, frozen=True, tag="compare"):
     cause: int
 
 
-class SetTimer(Struct, frozen=True, tag="set-timer"):
+class SetTimer(Struct, frozen=True, gc=False, tag="set-timer"):
     """Send `TimerFired(name)` at time `at` (seconds, on the host's clock) or soon after."""
 
     name: str
@@ -57,7 +58,7 @@ class SetTimer(Struct, frozen=True, tag="set-timer"):
     cause: int
 
 
-class Moved(Struct, frozen=True, tag="moved"):
+class Moved(Struct, frozen=True, gc=False, tag="moved"):
     """A program got further: for progress displays.
 
     `knob` units of `granted` are settled; `certaindex` maps signal names to values in [0, 1];
@@ -74,7 +75,7 @@ class Moved(Struct, frozen=True, tag="moved"):
     cause: int
 
 
-class Answered(Struct, frozen=True, tag="answered"):
+class Answered(Struct, frozen=True, gc=False, tag="answered"):
     """A program's answer is decided; its aborted calls may still hold slots.
 
     `status`: `answered`, `deadline` (time ran out: the best so far), `failed` or `withdrawn`;
@@ -95,7 +96,7 @@ class Answered(Struct, frozen=True, tag="answered"):
     cause: int
 
 
-class Closed(Struct, frozen=True, tag="closed"):
+class Closed(Struct, frozen=True, gc=False, tag="closed"):
     """The last call of an answered program has ended: the bill is final.
 
     `grouping_failures` counts answers that could not be compared and were held to be different.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from dynasor.core.admission import Pool, ReplicaState
-from dynasor.core.calls import CallState, Phase
+from dynasor.core.calls import ABORTING, BACKING_OFF, ENDED, RUNNING, WAITING, CallState
 from dynasor.core.commands import Abort, Submit
 from dynasor.core.config import SchedulerConfig
 from dynasor.core.errors import UnknownName
@@ -69,24 +71,25 @@ class Dispatcher:
     def promote(self, call: CallState) -> None:
         """Rank a speculative call as a needed one."""
         pool = self.pools[call.call.pool]
-        was_waiting = call.phase is Phase.WAITING and pool.remove(call)
+        was_waiting = call.phase is WAITING and pool.remove(call)
         call.is_speculative = False
+        call.call = replace(call.call, is_speculative=False)
         if was_waiting:
             pool.enqueue(call)
 
     def drop(self, run: ProgramRun, call: CallState) -> None:
         """End a call that no longer matters: unqueue it, or abort it."""
-        if call.phase is Phase.RUNNING:
-            call.phase = Phase.ABORTING
+        if call.phase is RUNNING:
+            call.phase = ABORTING
             run.aborting += 1
             run.aborted_calls += 1
             self._outbox.put(Abort(call.call.id, call.attempt, self._outbox.cause))
             return
-        if call.phase is Phase.BACKING_OFF:
+        if call.phase is BACKING_OFF:
             self._outbox.forget_timer(_retry_timer(call))
         else:
             self.pools[call.call.pool].remove(call)
-        call.phase = Phase.ENDED
+        call.phase = ENDED
         del self.calls[call.call.id]
 
     def find(self, call_id: str, attempt: int) -> tuple[ProgramRun, CallState] | None:
@@ -94,13 +97,14 @@ class Dispatcher:
         known = self.calls.get(call_id)
         if known is None or known[1].attempt != attempt:
             return None
-        return known if known[1].phase in (Phase.RUNNING, Phase.ABORTING) else None
+        phase = known[1].phase
+        return known if phase is RUNNING or phase is ABORTING else None
 
     def end_attempt(
         self, run: ProgramRun, call: CallState, usage: Usage, *, has_failed: bool = False
     ) -> bool:
         """Free an attempt's slot and bill it; return whether anybody still wants the outcome."""
-        was_aborted = call.phase is Phase.ABORTING
+        was_aborted = call.phase is ABORTING
         pool = self.pools[call.call.pool]
         pool.release(call.replica)
         run.bill.add(usage, was_aborted=was_aborted, has_failed=has_failed)
@@ -109,10 +113,10 @@ class Dispatcher:
         demand.running -= 1
         if was_aborted:
             run.aborting -= 1
-            call.phase = Phase.ENDED
+            call.phase = ENDED
             del self.calls[call.call.id]
-        elif demand.running == 0:
-            pool.update(demand)
+        if demand.running == 0:
+            self.update(demand)
         return not was_aborted
 
     def finish(self, call: CallState, usage: Usage) -> None:
@@ -134,7 +138,7 @@ class Dispatcher:
         if not event.is_retryable or call.is_open or call.attempt >= self.config.max_attempts:
             del self.calls[call.call.id]
             return False
-        call.phase = Phase.BACKING_OFF
+        call.phase = BACKING_OFF
         delay = self.config.retry_seconds * 2.0 ** (call.attempt - 1)
         name = _retry_timer(call)
         self._outbox.set_timer(name, self._outbox.now + delay, lambda: self._requeue(call))
@@ -165,17 +169,18 @@ class Dispatcher:
             pool.forget(program)
 
     def _send(self, pool: Pool, call: CallState, replica: ReplicaState) -> None:
-        call.phase = Phase.RUNNING
+        call.phase = RUNNING
         call.attempt += 1
         call.replica = replica.name
         call.started = self._outbox.now
         call.demand.running += 1
         if call.demand.running == 1:
-            pool.update(call.demand)
-        self._outbox.put(Submit(call.call, call.attempt, replica.name, self._outbox.cause))
+            self.update(call.demand)
+        outbox = self._outbox
+        outbox.commands.append(Submit(call.call, call.attempt, replica.name, outbox.cause))
 
     def _requeue(self, call: CallState) -> None:
-        call.phase = Phase.WAITING
+        call.phase = WAITING
         self.pools[call.call.pool].enqueue(call, is_first=True)
 
     def _pause(self, pool: Pool, name: str) -> None:

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class Arrived(Struct, frozen=True, tag="arrived"):
+class Arrived(Struct, frozen=True, gc=False, tag="arrived"):
     """A program wants to run; `deadline_seconds` counts from now and must be positive."""
 
     program: str
@@ -37,7 +37,7 @@ class Arrived(Struct, frozen=True, tag="arrived"):
     deadline_seconds: float | None = None
 
 
-class Finished(Struct, frozen=True, tag="finished"):
+class Finished(Struct, frozen=True, gc=False, tag="finished"):
     """An attempt ended well."""
 
     call: str
@@ -45,7 +45,7 @@ class Finished(Struct, frozen=True, tag="finished"):
     output: Output
 
 
-class Failed(Struct, frozen=True, tag="failed"):
+class Failed(Struct, frozen=True, gc=False, tag="failed"):
     """An attempt ended badly; `kind` is the error's class name, `message` its one line."""
 
     call: str
@@ -56,7 +56,7 @@ class Failed(Struct, frozen=True, tag="failed"):
     usage: Usage = Usage()
 
 
-class Cancelled(Struct, frozen=True, tag="cancelled"):
+class Cancelled(Struct, frozen=True, gc=False, tag="cancelled"):
     """An attempt ended because it was aborted."""
 
     call: str
@@ -64,7 +64,7 @@ class Cancelled(Struct, frozen=True, tag="cancelled"):
     usage: Usage = Usage()
 
 
-class Progressed(Struct, frozen=True, tag="progressed"):
+class Progressed(Struct, frozen=True, gc=False, tag="progressed"):
     """An open call's next report: the text since the last one, and how many tokens it has."""
 
     call: str
@@ -73,7 +73,7 @@ class Progressed(Struct, frozen=True, tag="progressed"):
     tokens: int
 
 
-class Grouped(Struct, frozen=True, tag="grouped"):
+class Grouped(Struct, frozen=True, gc=False, tag="grouped"):
     """The verdict on one `Compare`.
 
     `classes[i]` is where the i-th new answer's class stands in the list `representatives + new`:
@@ -87,26 +87,26 @@ class Grouped(Struct, frozen=True, tag="grouped"):
     failures: int = 0
 
 
-class TimerFired(Struct, frozen=True, tag="timer"):
+class TimerFired(Struct, frozen=True, gc=False, tag="timer"):
     """A named timer has come due."""
 
     name: str
 
 
-class Withdrew(Struct, frozen=True, tag="withdrew"):
+class Withdrew(Struct, frozen=True, gc=False, tag="withdrew"):
     """The client does not want this program's answer any more."""
 
     program: str
 
 
-class PoolChanged(Struct, frozen=True, tag="pool"):
+class PoolChanged(Struct, frozen=True, gc=False, tag="pool"):
     """A pool consists of these replicas from now on."""
 
     pool: str
     replicas: tuple[Replica, ...]
 
 
-class Configured(Struct, frozen=True, tag="configured"):
+class Configured(Struct, frozen=True, gc=False, tag="configured"):
     """The configuration from now on; waiting calls are put in the new order."""
 
     config: SchedulerConfig

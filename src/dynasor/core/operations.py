@@ -6,9 +6,10 @@ waiting come back through `core.run`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
-from dynasor.core.calls import CallState
+from dynasor.core.calls import ENDED, CallState
 from dynasor.core.chance import call_seed
 from dynasor.core.errors import CallFailed, ProgramFailed
 from dynasor.core.grouping import Grouping
@@ -42,11 +43,23 @@ class Calls(Protocol):
     def drop(self, call: CallState) -> None:
         """End a call that no longer matters."""
 
+    def drop_calls(self, strand: StrandState) -> None:
+        """End all calls that a strand has left."""
+
 
 class Operations:
     """The operations of one program's strands, and the streams that are open."""
 
-    __slots__ = ("_calls", "_demand", "_grouping", "_streams", "_strands", "_units", "count", "seed")
+    __slots__ = (
+        "_calls",
+        "_demand",
+        "_grouping",
+        "_streams",
+        "_strands",
+        "_units",
+        "count",
+        "seed",
+    )
 
     def __init__(self, demand: Demand, units: Units, grouping: Grouping, calls: Calls) -> None:
         self._demand = demand
@@ -62,25 +75,28 @@ class Operations:
         """Say whose strands are resumed."""
         self._strands = strands
 
-    def handlers(self) -> dict[type, Handler]:
-        """Return the handler of each operation."""
-        return {
-            Ask: self._ask,
-            Sample: self._sample,
-            Score: self._score,
-            Embed: self._embed,
-            Group: self._group,
-            Open: self._open,
-            Next: self._next,
-            Fork: self._fork,
-            Join: self._join,
-            Cancel: self._cancel,
-        }
+    def detach(self) -> None:
+        """Break the reference cycles of a closed program, so that it is freed at once.
+
+        What the garbage collector need not find it need not look for.
+        """
+        del self._strands, self._calls
+
+    def ended(self, strand: StrandState) -> None:
+        """Note a strand that ended by itself: only streams outlive it, it waited for the rest."""
+        self._units.end(strand)
+        if self._streams:
+            self._calls.drop_calls(strand)
+
+    def cancelled(self, strand: StrandState) -> None:
+        """Note a strand that was closed at its yield: nobody wants its calls any more."""
+        self._units.end(strand)
+        self._calls.drop_calls(strand)
 
     def finished(self, call: CallState, output: Output) -> None:
         """Hand a call's output to its strand."""
         if call.is_open and isinstance(output, Generated):
-            call.reports.append(Report("", 0, output))
+            call.reports += (Report("", 0, output),)
             self._deliver(call)
         else:
             self._strands.resume(self._strands.all[call.strand], output)
@@ -95,7 +111,7 @@ class Operations:
 
     def progressed(self, call: CallState, report: Report) -> None:
         """Hand an open call's report to its strand, now or at its next `Next`."""
-        call.reports.append(report)
+        call.reports += (report,)
         self._deliver(call)
 
     def _deliver(self, call: CallState) -> None:
@@ -103,7 +119,8 @@ class Operations:
             return
         strand = self._strands.all[call.awaited_by]
         if call.reports:
-            self._strands.resume(strand, call.reports.popleft())
+            self._strands.resume(strand, call.reports[0])
+            call.reports = call.reports[1:]
         elif call.error is not None:
             self._strands.throw(strand, call.error)
         else:
@@ -165,12 +182,16 @@ class Operations:
             raise ProgramFailed(f"Next({operation.stream}): no such stream is open")
         if call.awaited_by is not None:
             raise ProgramFailed(f"Next({operation.stream}): another strand already waits for it")
+        if call.phase is ENDED and not call.reports and call.error is None:
+            raise ProgramFailed(f"Next({operation.stream}): the stream has ended")
         call.awaited_by = strand.number
         self._deliver(call)
 
     def _fork(self, strand: StrandState, operation: Fork) -> None:
-        child = self._strands.start(operation.strand, strand, operation.is_speculative)
-        if operation.is_speculative:
+        # Without a unit to run, or after that was promoted, it is a strand like any other.
+        is_speculative = operation.is_speculative and self._units.has_unforked
+        child = self._strands.start(operation.strand, strand, is_speculative)
+        if is_speculative:
             self._units.begin_speculation(child)
         self._strands.resume(strand, Thread(child.number))
 
@@ -183,6 +204,24 @@ class Operations:
             call = self._streams.pop(target.call, None)
             if call is not None:
                 self._calls.drop(call)
+                call.error = CallFailed(
+                    call.call.id, call.attempt, "Cancelled", "the program cancelled this stream"
+                )
+                self._deliver(call)
         else:
             self._strands.cancel(self._strands.all[target.number])
         self._strands.resume(strand, None)
+
+    handlers: ClassVar[Mapping[type, Handler]] = {
+        Ask: _ask,
+        Sample: _sample,
+        Score: _score,
+        Embed: _embed,
+        Group: _group,
+        Open: _open,
+        Next: _next,
+        Fork: _fork,
+        Join: _join,
+        Cancel: _cancel,
+    }
+    """What each operation means."""

@@ -29,6 +29,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from dynasor.core.certaindex import Votes
 from dynasor.core.task import Task
 from dynasor.core.types import Answer, Embed, Generate, Generated, Message, Prompt, Score
@@ -63,30 +65,26 @@ class Random(Protocol):
         """Return the next number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True, gc=False):
     """`knob` units may run now; `is_speculative` units only fill slots that would idle."""
 
     knob: int
     is_speculative: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True, gc=False):
     """A handle on an open call."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(Struct, frozen=True, gc=False):
     """A handle on a forked strand."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True, gc=False):
     """What an open call produced since the last report.
 
     `tokens` counts the delta's tokens; `result` is the whole output once the call has ended.
@@ -97,45 +95,39 @@ class Report:
     result: Generated | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """Ask the policy for up to `knob` units; waits until it grants at least one."""
 
     knob: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True, gc=False):
     """Run one completion to its end."""
 
     work: Generate
     pool: str = "generate"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True, gc=False):
     """Find the class of an answer among the program's answers so far."""
 
     answer: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True, gc=False):
     """Start a completion and read it while it runs; `work.report_every` sets how often."""
 
     work: Generate
     pool: str = "generate"
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(Struct, frozen=True, gc=False):
     """Wait for the next report of an open call."""
 
     stream: Stream
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(Struct, frozen=True):
     """Run another strand beside this one.
 
     A speculative strand stands for one speculative unit: its calls, and those of the strands it
@@ -146,15 +138,13 @@ class Fork:
     is_speculative: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Struct, frozen=True, gc=False):
     """Wait until all these strands have ended."""
 
     threads: tuple[Thread, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True, gc=False):
     """Abort an open call, or close a strand and abort its calls."""
 
     target: Stream | Thread

@@ -32,12 +32,13 @@ COMPACT_ABOVE = 64
 class _Lane(Generic[T]):
     """The waiting items of one program, needed or speculative, in order."""
 
-    __slots__ = ("demand", "due", "is_speculative", "items", "stamp")
+    __slots__ = ("demand", "due", "is_speculative", "items", "key", "stamp")
 
     def __init__(self, demand: Demand, is_speculative: bool) -> None:
         self.demand = demand
         self.is_speculative = is_speculative
         self.items: dict[str, T] = {}
+        self.key: Key = ()
         self.stamp = 0
         self.due = inf
 
@@ -56,11 +57,12 @@ class ProgramQueue(Generic[T]):
         self._ordering = ordering
         self._aging_factor = aging_factor
         self._now = -inf
-        self._lanes: dict[tuple[str, bool], _Lane[T]] = {}
+        self._lanes: tuple[dict[str, _Lane[T]], dict[str, _Lane[T]]] = ({}, {})
         self._home: dict[str, _Lane[T]] = {}
         self._heap: list[_Entry[T]] = []
         self._changes: list[tuple[float, int, _Lane[T]]] = []
         self._stamps = 0
+        self._compact_at = COMPACT_ABOVE
 
     def __len__(self) -> int:
         return len(self._home)
@@ -74,11 +76,9 @@ class ProgramQueue(Generic[T]):
             yield from lane.items.values()
 
     def __repr__(self) -> str:
-        return f"<ProgramQueue of {len(self)} items in {len(self._lanes)} lanes>"
+        return f"<ProgramQueue of {len(self)} items in {self._size()} lanes>"
 
-    def push(
-        self, demand: Demand, item_id: str, item: T, *, is_speculative: bool = False
-    ) -> None:
+    def push(self, demand: Demand, item_id: str, item: T, *, is_speculative: bool = False) -> None:
         """Append an item to its program's lane."""
         lane = self._lane(demand, is_speculative)
         self._home[item_id] = lane
@@ -127,18 +127,18 @@ class ProgramQueue(Generic[T]):
     def take_program(self, program: str) -> list[tuple[str, T, bool]]:
         """Take all items of a program, in order, as `(id, item, is_speculative)`."""
         taken: list[tuple[str, T, bool]] = []
-        for is_speculative in (False, True):
-            lane = self._lanes.get((program, is_speculative))
+        for lanes in self._lanes:
+            lane = lanes.get(program)
             if lane is not None:
-                taken += [(item_id, item, is_speculative) for item_id, item in lane.items.items()]
+                taken += [(name, item, lane.is_speculative) for name, item in lane.items.items()]
         for item_id, _, _ in taken:
             self._drop(item_id)
         return taken
 
     def update(self, program: str) -> None:
         """Rank a program anew after its demand has changed; no matter if it is not here."""
-        for is_speculative in (False, True):
-            lane = self._lanes.get((program, is_speculative))
+        for lanes in self._lanes:
+            lane = lanes.get(program)
             if lane is not None:
                 self._rank(lane)
 
@@ -167,29 +167,32 @@ class ProgramQueue(Generic[T]):
         return changes
 
     def _lane(self, demand: Demand, is_speculative: bool) -> _Lane[T]:
-        key = (demand.program, is_speculative)
-        lane = self._lanes.get(key)
+        lanes = self._lanes[is_speculative]
+        lane = lanes.get(demand.program)
         if lane is None:
-            lane = self._lanes[key] = _Lane(demand, is_speculative)
+            lane = lanes[demand.program] = _Lane(demand, is_speculative)
         return lane
 
     def _rank(self, lane: _Lane[T]) -> None:
         demand = lane.demand
         demand.as_of = self._now
         crossed = demand.crossed_at
-        rank = (1, *self._ordering.key(demand)) if crossed is None else (0, crossed)
-        self._stamps += 1
-        lane.stamp = self._stamps
-        heappush(self._heap, (lane.is_speculative, rank, demand.number, lane.stamp, lane))
+        key = (1, *self._ordering.key(demand)) if crossed is None else (0, crossed)
+        if key != lane.key:
+            self._stamps += 1
+            lane.key, lane.stamp = key, self._stamps
+            heappush(self._heap, (lane.is_speculative, key, demand.number, lane.stamp, lane))
         changes_at = self._changes_at(demand)
         if changes_at < lane.due:
             lane.due = changes_at
             heappush(self._changes, (changes_at, lane.stamp, lane))
-        if len(self._heap) + len(self._changes) > COMPACT_ABOVE + 8 * len(self._lanes):
+        if len(self._heap) + len(self._changes) > self._compact_at:
             self._compact()
 
     def _top(self, now: float) -> _Entry[T] | None:
-        self.advance(now)
+        self._now = now
+        if self._changes and self._changes[0][0] <= now:
+            self.advance(now)
         heap = self._heap
         while heap:
             entry = heap[0]
@@ -203,12 +206,20 @@ class ProgramQueue(Generic[T]):
         lane = self._home.pop(item_id)
         del lane.items[item_id]
         if not lane.items:
-            del self._lanes[(lane.demand.program, lane.is_speculative)]
+            del self._lanes[lane.is_speculative][lane.demand.program]
+
+    def _size(self) -> int:
+        needed, speculative = self._lanes
+        return len(needed) + len(speculative)
 
     def _live(self) -> list[_Entry[T]]:
         return [entry for entry in self._heap if entry[4].items and entry[4].stamp == entry[3]]
 
     def _compact(self) -> None:
+        """Drop the stale entries once they are many for the lanes that there are now."""
+        self._compact_at = COMPACT_ABOVE + 8 * self._size()
+        if len(self._heap) + len(self._changes) <= self._compact_at:
+            return
         self._heap = self._live()
         heapify(self._heap)
         self._changes = [

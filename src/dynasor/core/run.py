@@ -10,7 +10,7 @@ from traceback import extract_tb
 from typing import Protocol
 
 from dynasor.core.allocation import Policy, Stop, View
-from dynasor.core.calls import Bill, CallState, Phase
+from dynasor.core.calls import ENDED, Bill, CallState
 from dynasor.core.chance import generator, program_seed
 from dynasor.core.errors import CallFailed, DeadlineExceeded, DynasorError, ProgramFailed
 from dynasor.core.grouping import Grouping
@@ -54,10 +54,37 @@ class Desk(Protocol):
 class ProgramRun:
     """One program, its strands, its calls and its bill.
 
-    `status` is `running` until the end is decided, then one of `Answered.status`. `live` holds
-    the calls that still matter, `aborting` counts those that do not and still hold slots. It is
-    the `Context` of its program's strands and the `Calls` of its operations.
+    `status` is `running` until the end is decided (`is_running`), then one of `Answered.status`.
+    `live` holds the calls that still matter, `aborting` counts those that do not and still hold
+    slots. It is the `Context` of its program's strands and the `Calls` of its operations.
     """
+
+    __slots__ = (
+        "_desk",
+        "_is_consulted",
+        "_strands",
+        "aborted_calls",
+        "aborting",
+        "answer",
+        "bill",
+        "certaindex",
+        "deadline",
+        "demand",
+        "error",
+        "failed_attempts",
+        "grouping",
+        "is_running",
+        "live",
+        "operations",
+        "policy",
+        "program",
+        "reason",
+        "seen_knob",
+        "seen_tokens",
+        "status",
+        "task",
+        "units",
+    )
 
     def __init__(self, program: Program, policy: Policy, task: Task, demand: Demand) -> None:
         self.program = program
@@ -73,6 +100,7 @@ class ProgramRun:
         self.failed_attempts = 0
         self.certaindex: dict[str, float] = {}
         self.status = "running"
+        self.is_running = True
         self.reason = ""
         self.error: DynasorError | None = None
         self.answer: Answer | None = None
@@ -81,7 +109,7 @@ class ProgramRun:
         self.deadline = inf
         self._is_consulted = False
         self.operations = Operations(demand, self.units, self.grouping, self)
-        self._strands = Strands(self.operations.handlers(), self._strand_ended)
+        self._strands = Strands(Operations.handlers, self.operations)
         self.operations.attach(self._strands)
         self._desk: Desk
 
@@ -92,14 +120,9 @@ class ProgramRun:
         )
 
     @property
-    def is_running(self) -> bool:
-        """Whether the end is still open."""
-        return self.status == "running"
-
-    @property
     def is_closed(self) -> bool:
         """Whether the end is decided and no call is left."""
-        return self.status != "running" and not self.aborting
+        return not self.is_running and not self.aborting
 
     def random(self, strand: str) -> Random:
         """Return the generator of a strand (part of the program's `Context`)."""
@@ -107,13 +130,23 @@ class ProgramRun:
 
     def submit(self, call: CallState) -> None:
         """Let a new call wait for a slot."""
+        self._desk.enqueue(self, call)  # may refuse it
         self.live[call.call.id] = call
-        self._desk.enqueue(self, call)
 
     def drop(self, call: CallState) -> None:
         """End a call that no longer matters; no harm if it has ended."""
         if self.live.pop(call.call.id, None) is not None:
             self._desk.drop(self, call)
+
+    def drop_calls(self, strand: StrandState) -> None:
+        """End all calls that a strand has left."""
+        for call in list(self.live.values()):
+            if call.strand == strand.number:
+                self.drop(call)
+
+    def close(self) -> None:
+        """Let go of everything that refers back to the program; nothing can happen to it now."""
+        self.operations.detach()
 
     def begin(self, desk: Desk) -> None:
         """Start the first strand and go as far as possible without an event."""
@@ -146,14 +179,19 @@ class ProgramRun:
     def grouped(self, classes: tuple[int, ...], failures: int) -> None:
         """Go on with the workers' verdict on the outstanding comparison."""
         self.grouping.failures += failures
-        for strand, group in self.grouping.resolve(classes):
-            self._strands.resume(self._strands.all[strand], group)
+        try:
+            for strand, group in self.grouping.resolve(classes):
+                self._strands.resume(self._strands.all[strand], group)
+        except Exception as exc:  # of the task, which compares
+            self.end("failed", "failed", _story(exc, self))
+            return
         self._advance()
 
     def end(self, status: str, reason: str, error: DynasorError | None = None) -> None:
         """Decide the end: close the strands, take the answer, drop the calls."""
         if not self.is_running:
             return
+        self.is_running = False
         self.status, self.reason, self.error = status, reason, error
         troubles = self._strands.close_all()
         if error is None:
@@ -180,6 +218,7 @@ class ProgramRun:
 
     def _advance(self) -> None:
         """Run strands and ask the policy until both have nothing left to do."""
+        self._strands.steps = 0
         try:
             self._strands.run()
             while self._settle_and_consult():
@@ -203,7 +242,8 @@ class ProgramRun:
 
     def _settle(self) -> None:
         knob = self.program.knob
-        if knob > self.units.granted + self.units.speculative:
+        units = self.units
+        if knob > units.granted and knob > units.granted + units.speculative:
             raise ProgramFailed(
                 f"the program settled {knob} units and was granted {self.units.granted}"
             )
@@ -250,22 +290,17 @@ class ProgramRun:
                 raise ProgramFailed("every strand waits for another and no call runs")
             self.end("answered", "nothing granted")
 
-    def _strand_ended(self, strand: StrandState) -> None:
-        self.units.end(strand)
-        for call in list(self.live.values()):
-            if call.strand == strand.number:
-                self.drop(call)
-
     def _promote(self, strand: StrandState) -> None:
         strand.is_speculative = False
         for call in list(self.live.values()):
             if call.strand == strand.number and call.is_speculative:
                 self._desk.promote(call)
-        for child in strand.children:
-            self._promote(child)
+        for child in strand.children or ():
+            if child.number not in self.units.runners:  # a unit of its own
+                self._promote(child)
 
     def _end_call(self, call: CallState) -> None:
-        call.phase = Phase.ENDED
+        call.phase = ENDED
         del self.live[call.call.id]
 
 

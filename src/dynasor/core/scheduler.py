@@ -32,7 +32,9 @@ from dynasor.core.dispatcher import Dispatcher
 from dynasor.core.errors import (
     CallFailed,
     ConfigError,
+    DynasorError,
     IllegalTransition,
+    ProgramFailed,
     UserError,
     Withdrawn,
 )
@@ -73,6 +75,9 @@ class Scheduler:
         self._ordering = make_ordering(config.ordering, catalog.orderings)
         self._outbox = Outbox()
         self._dispatcher = Dispatcher(config, self._outbox, self._make_queue)
+        self.enqueue = self._dispatcher.enqueue
+        self.drop = self._dispatcher.drop
+        self.promote = self._dispatcher.promote
         self._runs: dict[str, ProgramRun] = {}
         self._workloads: dict[str, WorkloadEstimate] = {}
         self._fresh: dict[str, dict[str, ProgramRun]] = {}
@@ -136,7 +141,7 @@ class Scheduler:
         self._arrivals += 1
         try:
             run = self._make_run(event)
-        except UserError as exc:
+        except (UserError, ProgramFailed) as exc:
             self._refuse(event, exc)
             return
         self._runs[event.program] = run
@@ -163,7 +168,8 @@ class Scheduler:
         if self._dispatcher.end_attempt(run, call, event.output.usage):
             self._dispatcher.finish(call, event.output.usage)
             run.finished(call, event.output)
-        self._close(run)
+        if run.is_closed:
+            self._close(run)
 
     def _failed(self, event: Failed) -> None:
         known = self._dispatcher.find(event.call, event.attempt)
@@ -175,7 +181,8 @@ class Scheduler:
             run, call, event.usage, has_failed=True
         ) and not self._dispatcher.retry(run, call, event):
             run.failed(call, CallFailed(event.call, event.attempt, event.kind, event.message))
-        self._close(run)
+        if run.is_closed:
+            self._close(run)
 
     def _cancelled(self, event: Cancelled) -> None:
         known = self._dispatcher.find(event.call, event.attempt)
@@ -188,7 +195,8 @@ class Scheduler:
             lost = Failed(event.call, event.attempt, "Cancelled", "the call was cancelled", True)
             if not self._dispatcher.retry(run, call, lost):
                 run.failed(call, CallFailed(event.call, event.attempt, lost.kind, lost.message))
-        self._close(run)
+        if run.is_closed:
+            self._close(run)
 
     def _progressed(self, event: Progressed) -> None:
         known = self._dispatcher.find(event.call, event.attempt)
@@ -199,7 +207,8 @@ class Scheduler:
         if not call.is_open:
             raise IllegalTransition(f"call {event.call} is not open and has no reports")
         run.progressed(call, Report(event.delta, event.tokens))
-        self._close(run)
+        if run.is_closed:
+            self._close(run)
 
     def _grouped(self, event: Grouped) -> None:
         run = self._runs.get(event.program)
@@ -211,7 +220,8 @@ class Scheduler:
             return
         run.grouping.check(event.classes)
         run.grouped(event.classes, event.failures)
-        self._close(run)
+        if run.is_closed:
+            self._close(run)
 
     def _timer_fired(self, event: TimerFired) -> None:
         if not self._outbox.fire(event.name):
@@ -223,7 +233,8 @@ class Scheduler:
             self.ignored += 1
             return
         run.end("withdrawn", "withdrawn", Withdrawn(f"program {event.program} was withdrawn"))
-        self._close(run)
+        if run.is_closed:
+            self._close(run)
 
     def _pool_changed(self, event: PoolChanged) -> None:
         names = [replica.name for replica in event.replicas]
@@ -243,18 +254,6 @@ class Scheduler:
         self._dispatcher.reorder(event.config)
 
     # What running programs ask of the scheduler: `core.run.Desk`.
-
-    def enqueue(self, run: ProgramRun, call: CallState) -> None:
-        """Let a new call wait for a slot."""
-        self._dispatcher.enqueue(run, call)
-
-    def drop(self, run: ProgramRun, call: CallState) -> None:
-        """End a call that no longer matters."""
-        self._dispatcher.drop(run, call)
-
-    def promote(self, call: CallState) -> None:
-        """Rank a speculative call as a needed one."""
-        self._dispatcher.promote(call)
 
     def compare(self, run: ProgramRun, new: tuple[str, ...]) -> None:
         """Put answers to the grouping workers."""
@@ -315,9 +314,10 @@ class Scheduler:
 
     def _close(self, run: ProgramRun) -> None:
         program = run.demand.program
-        if not run.is_closed or self._runs.pop(program, None) is None:
+        if self._runs.pop(program, None) is None:
             return
         self._dispatcher.forget(program)
+        run.close()
         self._outbox.put(
             Closed(
                 program=program,
@@ -330,7 +330,7 @@ class Scheduler:
             )
         )
 
-    def _refuse(self, event: Arrived, error: UserError) -> None:
+    def _refuse(self, event: Arrived, error: DynasorError) -> None:
         cause = self._outbox.cause
         kind = type(error).__name__
         self._outbox.put(
@@ -388,5 +388,9 @@ def _votes(run: ProgramRun) -> dict[str, float]:
     votes = run.program.votes
     if votes is None:
         return {}
-    names = run.grouping.representatives
-    return {names[group]: weight for group, weight in votes.finished.weights.items()}
+    names, weights = run.grouping.representatives, votes.finished.weights
+    known = len(names)
+    return {
+        names[group] if 0 <= group < known else str(group): weight
+        for group, weight in weights.items()
+    }

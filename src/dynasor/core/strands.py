@@ -6,9 +6,8 @@ This file knows which strand is ready, which waits for which, and how they end. 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from dynasor.core.errors import ProgramFailed
 from dynasor.core.program import Strand, Thread
@@ -18,7 +17,8 @@ __all__ = ["StrandState", "Strands"]
 MAX_STEPS = 100_000
 """Steps one event may cause in one program: more is a program that never waits."""
 
-Handler = Callable[["StrandState", Any], None]
+Handler = Callable[[Any, "StrandState", Any], None]
+"""Takes the listener, the strand and the operation that it yielded."""
 
 
 class StrandState:
@@ -41,25 +41,36 @@ class StrandState:
         self.is_speculative = is_speculative
         self.is_done = False
         self.result: Any = None
-        self.children: list[StrandState] = []
-        self.joiners: list[StrandState] = []
+        self.children: list[StrandState] | None = None  # few strands fork, and one may fork many
+        self.joiners: tuple[StrandState, ...] = ()
         self.waits_for: tuple[Thread, ...] = ()
+
+
+class Listener(Protocol):
+    """Who is told how strands end; also the first argument of every handler."""
+
+    def ended(self, strand: StrandState) -> None:
+        """Note that a strand ended by itself: it waits for nothing."""
+
+    def cancelled(self, strand: StrandState) -> None:
+        """Note that a strand was cancelled, whatever it waited for."""
 
 
 class Strands:
     """All strands of one program and the queue of those that can go on.
 
-    `on_end` is told of every strand that ended by itself.
+    `steps` counts those taken since the event began.
     """
 
-    __slots__ = ("_handlers", "_on_end", "_ready", "all", "live")
+    __slots__ = ("_handlers", "_listener", "_ready", "all", "live", "steps")
 
-    def __init__(self, handlers: dict[type, Handler], on_end: Callable[[StrandState], None]):
+    def __init__(self, handlers: Mapping[type, Handler], listener: Listener) -> None:
         self._handlers = handlers
-        self._on_end = on_end
-        self._ready: deque[tuple[StrandState, Any, Exception | None]] = deque()
+        self._listener = listener
+        self._ready: list[tuple[StrandState, Any, Exception | None]] = []
         self.all: list[StrandState] = []
         self.live = 0
+        self.steps = 0
 
     def start(
         self, generator: Strand, parent: StrandState | None = None, is_speculative: bool = False
@@ -75,6 +86,8 @@ class Strands:
         self.all.append(strand)
         self.live += 1
         if parent is not None:
+            if parent.children is None:
+                parent.children = []
             parent.children.append(strand)
         self.resume(strand, None)
         return strand
@@ -89,37 +102,48 @@ class Strands:
 
     def run(self) -> None:
         """Step until every strand waits; raises whatever a strand raises."""
-        steps = 0
-        while self._ready:
-            strand, value, error = self._ready.popleft()
-            if not strand.is_done:
-                self._step(strand, value, error)
-            steps += 1
+        ready = self._ready
+        for steps, (strand, value, error) in enumerate(ready, self.steps + 1):  # `ready` grows
             if steps > MAX_STEPS:
                 raise ProgramFailed(f"the program took {MAX_STEPS} steps without waiting")
+            if strand.is_done:
+                continue
+            try:
+                if error is None:
+                    operation = strand.generator.send(value)
+                else:
+                    operation = strand.generator.throw(error)
+            except StopIteration as stop:
+                self._finish(strand, stop.value)
+                self._listener.ended(strand)
+                continue
+            handler = self._handlers.get(type(operation))
+            if handler is None:
+                raise self._unknown(operation)
+            handler(self._listener, strand, operation)
+        self.steps += len(ready)
+        ready.clear()
 
     def join(self, strand: StrandState, threads: tuple[Thread, ...]) -> None:
         """Let a strand wait for others; at once if all have ended."""
         strand.waits_for = threads
-        targets = [self.all[thread.number] for thread in threads]
-        for target in targets:
-            if not target.is_done:
-                target.joiners.append(strand)
+        for number in dict.fromkeys(thread.number for thread in threads):
+            if not self.all[number].is_done:
+                self.all[number].joiners += (strand,)
         self._try_join(strand)
 
     def cancel(self, strand: StrandState) -> None:
-        """End a strand and those it forked at their yields; `on_end` is told of each."""
-        for child in strand.children:
+        """End a strand and those it forked at their yields; the listener is told of each."""
+        for child in strand.children or ():
             self.cancel(child)
         if not strand.is_done:
             strand.generator.close()
             self._finish(strand, None)
-            self._on_end(strand)
+            self._listener.cancelled(strand)
 
     def close_all(self) -> list[Exception]:
         """End every strand, the youngest first; return what their `finally` blocks raised."""
         errors: list[Exception] = []
-        self._ready.clear()
         for strand in reversed(self.all):
             if strand.is_done:
                 continue
@@ -130,25 +154,12 @@ class Strands:
                 errors.append(exc)
         self.live = 0
         self.all.clear()
+        self._ready.clear()
         return errors
 
-    def _step(self, strand: StrandState, value: object, error: Exception | None) -> None:
-        try:
-            if error is None:
-                operation = strand.generator.send(value)
-            else:
-                operation = strand.generator.throw(error)
-        except StopIteration as stop:
-            self._finish(strand, stop.value)
-            self._on_end(strand)
-            return
-        handler = self._handlers.get(type(operation))
-        if handler is None:
-            known = ", ".join(kind.__name__ for kind in self._handlers)
-            raise ProgramFailed(
-                f"a strand yielded {type(operation).__name__}; it may yield {known}"
-            )
-        handler(strand, operation)
+    def _unknown(self, operation: object) -> ProgramFailed:
+        known = ", ".join(kind.__name__ for kind in self._handlers)
+        return ProgramFailed(f"a strand yielded {type(operation).__name__}; it may yield {known}")
 
     def _finish(self, strand: StrandState, result: object) -> None:
         strand.is_done = True

@@ -2,7 +2,8 @@
 
 All are frozen msgspec structs: cheap to make, comparable, and written to a journal as they are.
 This file knows nothing of scheduling. Units: tokens are counts, times are seconds, rewards lie
-in [0, 1].
+in [0, 1]. None can be part of a reference cycle, so the garbage collector need not look at them
+(`gc=False`): it has enough to do with a hundred thousand programs.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ __all__ = [
 ]
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """One chat message; `role` is `system`, `user` or `assistant`."""
 
     role: str
     content: str
 
 
-class Prompt(Struct, frozen=True):
+class Prompt(Struct, frozen=True, gc=False):
     """What a model is shown: chat messages, and `prefix`, the beginning of its own answer.
 
     A non-empty `prefix` asks the engine to continue that text (tree search, probes); the
@@ -51,7 +52,7 @@ class Prompt(Struct, frozen=True):
     prefix: str = ""
 
 
-class Sampling(Struct, frozen=True):
+class Sampling(Struct, frozen=True, gc=False):
     """How tokens are drawn; OpenAI's names and ranges.
 
     `seed` None lets the scheduler derive one from its own seed and the call's id, so that a run
@@ -66,7 +67,7 @@ class Sampling(Struct, frozen=True):
     has_logprobs: bool = False
 
 
-class Generate(Struct, frozen=True, tag="generate"):
+class Generate(Struct, frozen=True, gc=False, tag="generate"):
     """Generate one completion; `report_every` > 0 asks for a report every that many tokens."""
 
     prompt: Prompt
@@ -74,13 +75,13 @@ class Generate(Struct, frozen=True, tag="generate"):
     report_every: int = 0
 
 
-class Score(Struct, frozen=True, tag="score"):
+class Score(Struct, frozen=True, gc=False, tag="score"):
     """Score each prompt's `prefix` (a partial or whole solution) with a reward model."""
 
     items: tuple[Prompt, ...]
 
 
-class Embed(Struct, frozen=True, tag="embed"):
+class Embed(Struct, frozen=True, gc=False, tag="embed"):
     """Embed each text."""
 
     texts: tuple[str, ...]
@@ -89,7 +90,7 @@ class Embed(Struct, frozen=True, tag="embed"):
 Work = Generate | Score | Embed
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """Tokens that one attempt cost; `is_counted` False when the engine's count is missing."""
 
     prompt_tokens: int = 0
@@ -97,7 +98,7 @@ class Usage(Struct, frozen=True):
     is_counted: bool = True
 
 
-class Generated(Struct, frozen=True, tag="generated"):
+class Generated(Struct, frozen=True, gc=False, tag="generated"):
     """One completion.
 
     `finish_reason` is OpenAI's (`stop`, `length`); `mean_logprob` the mean log-probability of
@@ -110,14 +111,14 @@ class Generated(Struct, frozen=True, tag="generated"):
     mean_logprob: float | None = None
 
 
-class Scored(Struct, frozen=True, tag="scored"):
+class Scored(Struct, frozen=True, gc=False, tag="scored"):
     """Rewards in [0, 1], one an item, in the items' order."""
 
     rewards: tuple[float, ...]
     usage: Usage = Usage()
 
 
-class Embedded(Struct, frozen=True, tag="embedded"):
+class Embedded(Struct, frozen=True, gc=False, tag="embedded"):
     """Vectors, one a text, in the texts' order."""
 
     vectors: tuple[tuple[float, ...], ...]
@@ -127,7 +128,7 @@ class Embedded(Struct, frozen=True, tag="embedded"):
 Output = Generated | Scored | Embedded
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):
     """One engine request of one program.
 
     `pool` names the replicas that may serve it; `affinity` is the key under which a program's
@@ -145,7 +146,7 @@ class Call(Struct, frozen=True):
     is_speculative: bool = False
 
 
-class Replica(Struct, frozen=True):
+class Replica(Struct, frozen=True, gc=False):
     """One engine of a pool; `slots` is how many calls it runs at once."""
 
     name: str
@@ -170,7 +171,7 @@ class PolicySpec(Struct, frozen=True):
     has_lock: bool = True
 
 
-class Spending(Struct, frozen=True):
+class Spending(Struct, frozen=True, gc=False):
     """Every token that a program cost, each counted once, itemised by how its call ended.
 
     `completion_tokens` is the sum of the three items; `estimated_tokens` says how many of them
@@ -189,7 +190,7 @@ class Spending(Struct, frozen=True):
         return self.finished_tokens + self.aborted_tokens + self.failed_tokens
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """The best answer so far: its short form and the finished text that gave it."""
 
     value: str

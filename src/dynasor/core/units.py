@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from dynasor.core.allocation import Grant
 from dynasor.core.program import Granted
 from dynasor.core.strands import StrandState
@@ -16,23 +14,30 @@ class Units:
 
     `granted` are needed units granted so far, `speculative` those handed out or ready to be, and
     not settled: together never above `cap`. A needed grant first promotes speculative units that
-    already run.
+    already run: those of speculative strands (`runners`), then those that were handed out and not
+    forked as such.
     """
 
-    __slots__ = ("_askers", "_credit", "_idle", "cap", "granted", "runners")
+    __slots__ = ("_askers", "_credit", "_idle", "_unforked", "cap", "granted", "runners")
 
     def __init__(self, cap: int) -> None:
         self.cap = cap
         self.granted = 0
         self._credit = 0
         self._idle = 0
+        self._unforked = 0
         self.runners: dict[int, StrandState] = {}
-        self._askers: deque[tuple[StrandState, int]] = deque()
+        self._askers: list[tuple[StrandState, int]] = []
 
     @property
     def speculative(self) -> int:
         """Speculative units outstanding: running, or granted and not yet handed out."""
-        return self._idle + len(self.runners)
+        return self._idle + self._unforked + len(self.runners)
+
+    @property
+    def has_unforked(self) -> bool:
+        """Whether a speculative unit was handed out that no speculative strand runs yet."""
+        return self._unforked > 0
 
     @property
     def has_askers(self) -> bool:
@@ -46,15 +51,12 @@ class Units:
     def grant(self, grant: Grant) -> list[StrandState]:
         """Take a grant; return the strands whose speculative unit it makes a needed one."""
         needed = max(0, min(grant.needed, self.cap - self.granted))
-        promoted = list(self.runners.values())[:needed]
-        for strand in promoted:
-            del self.runners[strand.number]
-        from_idle = min(needed - len(promoted), self._idle)
-        self._idle -= from_idle
-        self._credit += needed - len(promoted)
         self.granted += needed
-        room = self.cap - self.granted - self.speculative
-        self._idle += max(0, min(grant.speculative, room))
+        self._credit += needed
+        promoted = self._promote(needed) if self.speculative else []
+        if grant.speculative:
+            room = self.cap - self.granted - self.speculative
+            self._idle += max(0, min(grant.speculative, room))
         return promoted
 
     def hand_out(self) -> list[tuple[StrandState, Granted]]:
@@ -63,7 +65,7 @@ class Units:
         while self._askers:
             strand, knob = self._askers[0]
             if strand.is_done:
-                self._askers.popleft()
+                del self._askers[0]
                 continue
             if self._credit:
                 units = Granted(min(knob, self._credit))
@@ -71,16 +73,31 @@ class Units:
             elif self._idle:
                 units = Granted(min(knob, self._idle), is_speculative=True)
                 self._idle -= units.knob
+                self._unforked += units.knob
             elif self.granted + self.speculative >= self.cap:
                 units = Granted(0)
             else:
                 break
-            self._askers.popleft()
+            del self._askers[0]
             served.append((strand, units))
         return served
 
+    def _promote(self, needed: int) -> list[StrandState]:
+        """Let granted units replace speculative ones; those that run need no other credit."""
+        promoted = list(self.runners.values())[:needed]
+        for strand in promoted:
+            del self.runners[strand.number]
+        rest = needed - len(promoted)
+        from_unforked = min(rest, self._unforked)
+        self._unforked -= from_unforked
+        rest -= from_unforked
+        self._idle -= min(rest, self._idle)
+        self._credit -= needed - rest
+        return promoted
+
     def begin_speculation(self, strand: StrandState) -> None:
-        """Note the strand that runs a speculative unit."""
+        """Note the strand that runs a speculative unit, one of those not forked yet."""
+        self._unforked -= 1
         self.runners[strand.number] = strand
 
     def end(self, strand: StrandState) -> None:

@@ -51,14 +51,14 @@ class VirtualHost:
         self.log: list[tuple[float, Event, list[Command]]] | None = [] if has_log else None
         self._model = model
         self._compare = compare
-        self._engines: dict[str, SimpleEngine] = {}
-        self._homes: dict[str, str] = {}
+        self._engines: dict[tuple[str, str], SimpleEngine] = {}
+        self._homes: dict[str, SimpleEngine] = {}
         self._heap: list[tuple[float, int, int, Event | Attempt]] = []
         self._sequence = 0
 
     def add_pool(self, pool: str, engines: dict[str, SimpleEngine]) -> None:
         """Open a pool of modelled engines, by replica name."""
-        self._engines.update(engines)
+        self._engines.update(((pool, name), engine) for name, engine in engines.items())
         replicas = tuple(Replica(name, engine.slots) for name, engine in engines.items())
         self.send(PoolChanged(pool, replicas))
 
@@ -78,13 +78,15 @@ class VirtualHost:
                 self._plan(attempt, end)
 
     def run(self, until: float | None = None) -> None:
-        """Go on until nothing is planned any more, or until a time."""
+        """Go on until nothing is planned any more, or until a time, which it is then."""
         while self._heap and (until is None or self._heap[0][0] <= until):
             self.now, _, _, what = heappop(self._heap)
             if isinstance(what, Attempt):
                 self._end(what)
             else:
                 self.send(what)
+        if until is not None:
+            self.now = max(self.now, until)
 
     def _push(self, time: float, priority: int, what: Event | Attempt) -> None:
         self._sequence += 1
@@ -94,10 +96,11 @@ class VirtualHost:
         match command:
             case Submit():
                 outcome = self._model(command.call, command.attempt)
-                self._homes[command.call.id] = command.replica
-                self._engines[command.replica].add(Attempt(command, outcome))
+                engine = self._engine_of(command)
+                self._homes[command.call.id] = engine
+                engine.add(Attempt(command, outcome))
             case Abort():
-                usage = self._engines[self._homes[command.call]].abort(command.call, self.now)
+                usage = self._homes[command.call].abort(command.call, self.now)
                 if usage is not None:
                     self._push(self.now, ENGINE, Cancelled(command.call, command.attempt, usage))
             case Compare():
@@ -113,6 +116,9 @@ class VirtualHost:
             case Moved():
                 pass
 
+    def _engine_of(self, submit: Submit) -> SimpleEngine:
+        return self._engines[submit.call.pool, submit.replica]
+
     def _plan(self, attempt: Attempt, end: float) -> None:
         work, output = attempt.submit.call.work, attempt.outcome.output
         if isinstance(work, Generate) and work.report_every and isinstance(output, Generated):
@@ -122,7 +128,7 @@ class VirtualHost:
     def _plan_reports(self, attempt: Attempt, every: int, text: str) -> None:
         """Spread the text evenly over its tokens, a report every so many of them."""
         started, tokens = attempt.started or 0.0, attempt.outcome.tokens
-        rate = self._engines[attempt.submit.replica].tokens_per_second
+        rate = self._engine_of(attempt.submit).tokens_per_second
         for done in range(every, tokens + 1, every):
             delta = text[len(text) * (done - every) // tokens : len(text) * done // tokens]
             event = Progressed(attempt.submit.call.id, attempt.submit.attempt, delta, every)
@@ -130,7 +136,7 @@ class VirtualHost:
 
     def _end(self, attempt: Attempt) -> None:
         call, number, outcome = attempt.submit.call.id, attempt.submit.attempt, attempt.outcome
-        engine = self._engines[attempt.submit.replica]
+        engine = self._engine_of(attempt.submit)
         if engine.running.get(call) is not attempt:
             return  # aborted meanwhile
         engine.end(call)

@@ -141,9 +141,12 @@ def _is_ahead(tally: Tally, confidence: float) -> bool:
 
 def _refill(view: View, end: int, in_flight: int | None, speculative: int = 0) -> Grant:
     """Grant so that `in_flight` units run, none of them beyond `end`."""
-    end = min(end, view.cap)
-    wanted = end if in_flight is None else min(end, view.knob + in_flight)
+    wanted = min(end, view.cap)
+    if in_flight is not None:
+        wanted = min(wanted, view.knob + in_flight)
     needed = max(0, wanted - view.granted)
+    if not speculative:
+        return Grant(needed)
     still_speculative = max(0, view.speculative - needed)  # the others become needed ones
     extra = min(speculative, view.cap - view.granted - needed) - still_speculative
     return Grant(needed, max(0, extra))

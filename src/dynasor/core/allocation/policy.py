@@ -8,16 +8,16 @@ replayed journal decides alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from dynasor.core.certaindex import Votes
 
 __all__ = ["Grant", "Policy", "Stop", "View"]
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True, gc=False):
     """What a policy sees of a program.
 
     `granted` counts the needed units handed out so far, `speculative` those handed out to fill
@@ -34,16 +34,14 @@ class View:
     votes: Votes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True, gc=False):
     """So many more units may run: `needed` ones, and `speculative` ones in idle slots."""
 
     needed: int = 0
     speculative: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True, gc=False):
     """Run no more; `winner` is the class that the policy found certain, None to leave it open."""
 
     reason: str
