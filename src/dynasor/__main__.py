@@ -1,0 +1,5 @@
+"""`python -m dynasor` is `dynasor`."""
+
+from dynasor.cli import main
+
+main()

