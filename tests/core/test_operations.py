@@ -129,7 +129,7 @@ def test_two_strands_join_one(play):
 
 
 def test_strands_take_turns(play):
-    """Strands run in the order in which they became ready; a fork waits for nobody."""
+    """A strand goes on until it must wait; those that it forked start after that, in order."""
 
     def execute(self, context):
         self.heard.append("parent")
@@ -143,7 +143,7 @@ def test_strands_take_turns(play):
         yield Sample(WORK)
 
     on, heard = play(execute)
-    assert heard == ["parent", 1, "parent again", 2]
+    assert heard == ["parent", "parent again", 1, 2]
     assert on.calls == ["p0#1", "p0#2", "p0#3"]
     on.drain()
 
@@ -407,7 +407,7 @@ def test_cancel_a_thread_that_was_about_to_go_on(play):
         self.heard.append("too late")
 
     on, heard = play(execute)
-    on.finish("p0#1")
+    on.finish("p0#2")
     assert heard[1:] == ["call"]
     on.drain()
     assert on.answers["p0"].reason == "done"

@@ -1,7 +1,7 @@
 """What each operation that a strand may yield means.
 
-Handlers either resume the strand at once or note what it waits for; the events that end the
-waiting come back through `core.run`.
+Handlers return the operation's result where it is there at once; else they note what the strand
+waits for and return `WAITS`; the events that end the waiting come back through `core.run`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dynasor.core.program import (
     Stream,
     Thread,
 )
-from dynasor.core.strands import Handler, Strands, StrandState
+from dynasor.core.strands import WAITS, Handler, Strands, StrandState
 from dynasor.core.types import Call, Embed, Generated, Output, Score, Work
 from dynasor.core.units import Units
 
@@ -127,19 +127,23 @@ class Operations:
             return
         call.awaited_by = None
 
-    def _ask(self, strand: StrandState, operation: Ask) -> None:
+    def _ask(self, strand: StrandState, operation: Ask) -> object:
         if operation.knob < 1:
             raise ProgramFailed(f"Ask({operation.knob}): a program asks for at least one unit")
         self._units.ask(strand, operation.knob)
+        return WAITS
 
-    def _sample(self, strand: StrandState, operation: Sample) -> None:
+    def _sample(self, strand: StrandState, operation: Sample) -> object:
         self._call(strand, operation.pool, operation.work)
+        return WAITS
 
-    def _score(self, strand: StrandState, operation: Score) -> None:
+    def _score(self, strand: StrandState, operation: Score) -> object:
         self._call(strand, "reward", operation)
+        return WAITS
 
-    def _embed(self, strand: StrandState, operation: Embed) -> None:
+    def _embed(self, strand: StrandState, operation: Embed) -> object:
         self._call(strand, "embed", operation)
+        return WAITS
 
     def _call(
         self, strand: StrandState, pool: str, work: Work, *, is_open: bool = False
@@ -161,22 +165,21 @@ class Operations:
         self._calls.submit(state)
         return state
 
-    def _group(self, strand: StrandState, operation: Group) -> None:
+    def _group(self, strand: StrandState, operation: Group) -> object:
         if operation.answer is None:
-            self._strands.resume(strand, None)
-            return
+            return None
         group = self._grouping.place(operation.answer)
         if group is None:
             self._grouping.wait(strand.number, operation.answer)
-        else:
-            self._strands.resume(strand, group)
+            return WAITS
+        return group
 
-    def _open(self, strand: StrandState, operation: Open) -> None:
+    def _open(self, strand: StrandState, operation: Open) -> object:
         state = self._call(strand, operation.pool, operation.work, is_open=True)
         self._streams[state.call.id] = state
-        self._strands.resume(strand, Stream(state.call.id))
+        return Stream(state.call.id)
 
-    def _next(self, strand: StrandState, operation: Next) -> None:
+    def _next(self, strand: StrandState, operation: Next) -> object:
         call = self._streams.get(operation.stream.call)
         if call is None:
             raise ProgramFailed(f"Next({operation.stream}): no such stream is open")
@@ -186,19 +189,20 @@ class Operations:
             raise ProgramFailed(f"Next({operation.stream}): the stream has ended")
         call.awaited_by = strand.number
         self._deliver(call)
+        return WAITS
 
-    def _fork(self, strand: StrandState, operation: Fork) -> None:
+    def _fork(self, strand: StrandState, operation: Fork) -> object:
         # Without a unit to run, or after that was promoted, it is a strand like any other.
         is_speculative = operation.is_speculative and self._units.has_unforked
         child = self._strands.start(operation.strand, strand, is_speculative)
         if is_speculative:
             self._units.begin_speculation(child)
-        self._strands.resume(strand, Thread(child.number))
+        return Thread(child.number)
 
-    def _join(self, strand: StrandState, operation: Join) -> None:
-        self._strands.join(strand, operation.threads)
+    def _join(self, strand: StrandState, operation: Join) -> object:
+        return self._strands.join(strand, operation.threads)
 
-    def _cancel(self, strand: StrandState, operation: Cancel) -> None:
+    def _cancel(self, strand: StrandState, operation: Cancel) -> object:
         target = operation.target
         if isinstance(target, Stream):
             call = self._streams.pop(target.call, None)
@@ -210,7 +214,7 @@ class Operations:
                 self._deliver(call)
         else:
             self._strands.cancel(self._strands.all[target.number])
-        self._strands.resume(strand, None)
+        return None
 
     handlers: ClassVar[Mapping[type, Handler]] = {
         Ask: _ask,

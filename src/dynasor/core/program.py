@@ -150,9 +150,7 @@ class Cancel(Struct, frozen=True, gc=False):
     target: Stream | Thread
 
 
-Operation = (
-    Ask | Sample | Score | Embed | Group | Open | Next | Fork | Join | Cancel
-)
+Operation = Ask | Sample | Score | Embed | Group | Open | Next | Fork | Join | Cancel
 
 
 class Context(Protocol):
@@ -210,4 +208,3 @@ class Program(ABC):
     @abstractmethod
     def answer(self) -> Answer | None:
         """Return the best answer so far; called at any suspension, also before the first one."""
-

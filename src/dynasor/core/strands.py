@@ -12,13 +12,15 @@ from typing import Any, Protocol
 from dynasor.core.errors import ProgramFailed
 from dynasor.core.program import Strand, Thread
 
-__all__ = ["StrandState", "Strands"]
+__all__ = ["WAITS", "Handler", "Listener", "StrandState", "Strands"]
 
 MAX_STEPS = 100_000
 """Steps one event may cause in one program: more is a program that never waits."""
 
-Handler = Callable[[Any, "StrandState", Any], None]
-"""Takes the listener, the strand and the operation that it yielded."""
+WAITS: Any = object()
+"""What a handler returns for a strand that must wait."""
+Handler = Callable[[Any, "StrandState", Any], Any]
+"""Takes the listener, the strand and its operation; returns the result, or `WAITS`."""
 
 
 class StrandState:
@@ -103,34 +105,39 @@ class Strands:
     def run(self) -> None:
         """Step until every strand waits; raises whatever a strand raises."""
         ready = self._ready
-        for steps, (strand, value, error) in enumerate(ready, self.steps + 1):  # `ready` grows
-            if steps > MAX_STEPS:
+        for strand, value, error in ready:  # which grows meanwhile
+            if not strand.is_done:
+                self._step(strand, value, error)
+        ready.clear()
+
+    def _step(self, strand: StrandState, value: Any, error: Exception | None) -> None:
+        """Let a strand go on until it must wait or has ended."""
+        generator, handlers = strand.generator, self._handlers
+        while value is not WAITS:
+            self.steps += 1
+            if self.steps > MAX_STEPS:
                 raise ProgramFailed(f"the program took {MAX_STEPS} steps without waiting")
-            if strand.is_done:
-                continue
             try:
-                if error is None:
-                    operation = strand.generator.send(value)
-                else:
-                    operation = strand.generator.throw(error)
+                operation = generator.send(value) if error is None else generator.throw(error)
             except StopIteration as stop:
                 self._finish(strand, stop.value)
                 self._listener.ended(strand)
-                continue
-            handler = self._handlers.get(type(operation))
+                return
+            handler = handlers.get(type(operation))
             if handler is None:
                 raise self._unknown(operation)
-            handler(self._listener, strand, operation)
-        self.steps += len(ready)
-        ready.clear()
+            value, error = handler(self._listener, strand, operation), None
 
-    def join(self, strand: StrandState, threads: tuple[Thread, ...]) -> None:
-        """Let a strand wait for others; at once if all have ended."""
+    def join(self, strand: StrandState, threads: tuple[Thread, ...]) -> object:
+        """Return what strands have returned, or let this one wait until all have ended."""
+        targets = [self.all[thread.number] for thread in threads]
+        if all(target.is_done for target in targets):
+            return tuple(target.result for target in targets)
         strand.waits_for = threads
         for number in dict.fromkeys(thread.number for thread in threads):
             if not self.all[number].is_done:
                 self.all[number].joiners += (strand,)
-        self._try_join(strand)
+        return WAITS
 
     def cancel(self, strand: StrandState) -> None:
         """End a strand and those it forked at their yields; the listener is told of each."""

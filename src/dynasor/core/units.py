@@ -60,12 +60,16 @@ class Units:
         return promoted
 
     def hand_out(self) -> list[tuple[StrandState, Granted]]:
-        """Return the asking strands that can go on, each with its units."""
+        """Return the asking strands that can go on, each with its units.
+
+        Who asked last is served first: a strand that has just settled a unit runs the next one,
+        and the one that forks others, which asked before, gets what is left.
+        """
         served: list[tuple[StrandState, Granted]] = []
         while self._askers:
-            strand, knob = self._askers[0]
+            strand, knob = self._askers[-1]
             if strand.is_done:
-                del self._askers[0]
+                del self._askers[-1]
                 continue
             if self._credit:
                 units = Granted(min(knob, self._credit))
@@ -78,7 +82,7 @@ class Units:
                 units = Granted(0)
             else:
                 break
-            del self._askers[0]
+            del self._askers[-1]
             served.append((strand, units))
         return served
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dynasor.core.certaindex import Votes
 from dynasor.core.errors import CallFailed
 from dynasor.core.program import Ask, Context, Fork, Group, Program, Sample, Strand
+from dynasor.core.task import Task
 from dynasor.core.types import Answer, Generate, Sampling
 
 __all__ = ["SelfConsistency"]
@@ -36,7 +37,7 @@ class SelfConsistency(Program):
         self.votes: Votes = Votes()
 
     def execute(self, context: Context) -> Strand:
-        """Fork a branch for every unit granted."""
+        """Run branches in as many strands as the policy lets run side by side."""
         sampling = Sampling(
             max_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -44,10 +45,22 @@ class SelfConsistency(Program):
             has_logprobs=self.has_logprobs,
         )
         work = Generate(self.prompt(context.task), sampling)
-        while (units := (yield Ask())).knob:
-            yield Fork(self._branch(context, work), units.is_speculative)
+        task = context.task
+        while (units := (yield Ask(self.cap))).knob:
+            branches = self._branch if units.is_speculative else self._branches
+            for _ in range(units.knob):
+                yield Fork(branches(task, work), units.is_speculative)
 
-    def _branch(self, context: Context, work: Generate) -> Strand:
+    def _branches(self, task: Task, work: Generate) -> Strand:
+        """Run one branch after another, for as long as units are granted."""
+        yield from self._branch(task, work)
+        while (units := (yield Ask())).knob:
+            if units.is_speculative:
+                yield Fork(self._branch(task, work), is_speculative=True)
+            else:
+                yield from self._branch(task, work)
+
+    def _branch(self, task: Task, work: Generate) -> Strand:
         ticket = self.votes.launch()
         try:
             sample = yield Sample(work)
@@ -57,7 +70,7 @@ class SelfConsistency(Program):
             if not self.votes.finished.size and self.votes.lost >= min(self.cap, HOPELESS_LOSSES):
                 raise
             return
-        value = context.task.extract(sample.text)
+        value = task.extract(sample.text)
         group = yield Group(value)
         if value is not None and group is not None:
             self._texts.setdefault(group, Answer(value, sample.text))

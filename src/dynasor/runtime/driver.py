@@ -138,7 +138,13 @@ class Driver:
         task = asyncio.get_running_loop().create_task(self._attempt(command))
         key = (command.call.id, command.attempt)
         self._attempts[key] = task
-        task.add_done_callback(lambda _: self._attempts.pop(key, None))
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._attempts.pop(key, None)
+            if done.cancelled():  # aborted before its first step: it could not say so itself
+                self.send(Cancelled(*key))
+
+        task.add_done_callback(ended)
 
     def _abort(self, command: Abort) -> None:
         key = (command.call, command.attempt)
