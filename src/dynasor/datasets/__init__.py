@@ -1,0 +1,5 @@
+"""Questions to serve: generated, seeded and free of downloads."""
+
+from dynasor.datasets.arithmetic import Problem, heldout, problems
+
+__all__ = ["Problem", "heldout", "problems"]
