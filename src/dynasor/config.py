@@ -48,7 +48,7 @@ class Settings(BaseModel):
     )
     task: str = Field("math", description="prompt, answer extraction, grouping and grading")
     policy: str = Field("beta", description="allocation policy, as NAME or NAME:key=value,...")
-    lock: bool = Field(True, description="also stop when the leader cannot be overtaken")
+    lock: bool = Field(default=True, description="also stop when the leader cannot be overtaken")
     ordering: str = Field("gang", description="whose calls run next, as NAME or NAME:key=value,...")
     aging_factor: Annotated[float, Field(ge=0)] = Field(
         10.0, description="solo times after which a program is raised above all others; 0: never"

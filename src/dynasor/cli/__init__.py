@@ -8,6 +8,7 @@ import typer
 from typer.main import get_command
 
 from dynasor.cli.ask import ask
+from dynasor.cli.batch import batch
 from dynasor.cli.demo import demo
 from dynasor.cli.errors import exit_code, one_line
 from dynasor.cli.replay import replay
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("ask")(ask)
+app.command("batch")(batch)
 app.command("replay")(replay)
 
 
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = get_command(app)
     try:
         result = command.main(arguments, prog_name="dynasor", standalone_mode=False)
-    except BaseException as exc:  # noqa: BLE001 - whatever happens ends in one line
+    except BaseException as exc:
         code = exit_code(exc)
         if code is None:
             raise

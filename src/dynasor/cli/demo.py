@@ -1,4 +1,4 @@
-"""`dynasor demo`: the same problems twice on one engine, with even allocation and with certaindex."""
+"""`dynasor demo`: the same problems twice on one engine, evenly and with certaindex."""
 
 from __future__ import annotations
 

@@ -45,7 +45,11 @@ SlotsOption = Annotated[
 PolicyOption = Annotated[
     str | None,
     typer.Option(
-        "--policy", "-p", metavar="NAME[:key=value,...]", help="Allocation policy [default: beta]."
+        "--policy",
+        "-p",
+        metavar="NAME[:key=value,...]",
+        help="Allocation policy.",
+        show_default="beta",
     ),
 ]
 LockOption = Annotated[
@@ -54,18 +58,20 @@ LockOption = Annotated[
 ]
 OrderingOption = Annotated[
     str | None,
-    typer.Option("--ordering", metavar="NAME", help="Whose calls run next [default: gang]."),
+    typer.Option("--ordering", metavar="NAME", help="Whose calls run next.", show_default="gang"),
 ]
 CapOption = Annotated[
-    int | None, typer.Option("--cap", help="Most branches of one question [default: 20].")
+    int | None, typer.Option("--cap", help="Most branches of one question.", show_default="20")
 ]
-TaskOption = Annotated[str | None, typer.Option("--task", help="Kind of question [default: math].")]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="Kind of question.", show_default="math")
+]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Seed of all sampling [default: 0].")
+    int | None, typer.Option("--seed", help="Seed of all sampling.", show_default="0")
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="Settings file [default: dynasor.toml, if there is one]."),
+    typer.Option("--config", help="Settings file.", show_default="dynasor.toml, if there is one"),
 ]
 JournalOption = Annotated[
     Path | None, typer.Option("--journal", help="Write every event to this new file.")

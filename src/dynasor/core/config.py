@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from dynasor.core.errors import ConfigError
+
 __all__ = ["OrderingSpec", "SchedulerConfig"]
 
 
@@ -36,3 +38,17 @@ class SchedulerConfig(Struct, frozen=True):
     retry_seconds: float = 0.5
     tokens_per_knob: float = 256.0
     seconds_per_token: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a value out of range."""
+        checks = {
+            "window_slack": self.window_slack >= 0,
+            "max_attempts": self.max_attempts >= 1,
+            "retry_seconds": self.retry_seconds >= 0,
+            "tokens_per_knob": self.tokens_per_knob > 0,
+            "seconds_per_token": self.seconds_per_token > 0,
+            "ordering.aging_factor": self.ordering.aging_factor >= 0,
+        }
+        for name, is_in_range in checks.items():
+            if not is_in_range:
+                raise ConfigError(f"scheduler setting {name} is out of range in {self}")

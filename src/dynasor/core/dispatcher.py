@@ -120,7 +120,7 @@ class Dispatcher:
         return not was_aborted
 
     def finish(self, call: CallState, usage: Usage) -> None:
-        """A wanted call ended well: forget it and learn from it."""
+        """Forget a wanted call that ended well, and learn from it."""
         del self.calls[call.call.id]
         rate = self.rates[call.call.pool]
         rate.add(self._outbox.now - call.started, usage.completion_tokens)

@@ -43,6 +43,7 @@ __all__ = [
     "UnknownName",
     "UserError",
     "Withdrawn",
+    "kind_of",
     "revive",
 ]
 
@@ -82,6 +83,7 @@ class EngineError(DynasorError):
 
     http_status = 502
     is_retryable = True
+    address = ""
 
     def __init__(self, address: str, message: str) -> None:
         self.address = address
@@ -157,6 +159,11 @@ class JournalError(UserError):
 
 class IllegalTransition(DynasorError):
     """The host broke the scheduler's protocol; the scheduler's state is as it was before."""
+
+
+def kind_of(error: DynasorError) -> str:
+    """Return the class name under which an error travels: a failed call's is what failed it."""
+    return (error.kind if isinstance(error, CallFailed) else "") or type(error).__name__
 
 
 def revive(kind: str, message: str) -> DynasorError:

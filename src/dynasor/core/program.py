@@ -5,7 +5,7 @@ below and is resumed with that operation's own result, so nobody writes a dispat
 
     yields                              is resumed with
     ------                              ---------------
-    Ask(knob)                           Granted: units it may run now; knob 0 when the cap is used up
+    Ask(knob)                           Granted: units that may run; knob 0: the cap is used up
     Sample(work)                        Generated
     Score(items)                        Scored
     Embed(texts)                        Embedded
@@ -87,7 +87,8 @@ class Thread(Struct, frozen=True, gc=False):
 class Report(Struct, frozen=True, gc=False):
     """What an open call produced since the last report.
 
-    `tokens` counts the delta's tokens; `result` is the whole output once the call has ended.
+    `tokens` counts the delta's tokens. The last report has no delta: its `result` is the whole
+    output, with what came since the report before.
     """
 
     delta: str
@@ -115,7 +116,10 @@ class Group(Struct, frozen=True, gc=False):
 
 
 class Open(Struct, frozen=True, gc=False):
-    """Start a completion and read it while it runs; `work.report_every` sets how often."""
+    """Start a completion and read it while it runs; `work.report_every` sets how often.
+
+    The stream belongs to the strand that opens it and is aborted when that strand ends.
+    """
 
     work: Generate
     pool: str = "generate"
@@ -172,8 +176,9 @@ class Program(ABC):
     program from them, so the object a user makes is a description that may run many times.
     State lives in attributes set in `__post_init__`.
 
-    `messages` is a conversation to ask instead of `question` alone. Three things are read while it runs: `knob` (how many units of what was granted are settled),
-    `votes` (None where the algorithm does not vote) and what `update_certaindex` returns.
+    `messages` is a conversation to ask instead of `question` alone. Three things are read while
+    it runs: `knob` (how many units of what was granted are settled), `votes` (None where the
+    algorithm does not vote) and what `update_certaindex` returns.
     """
 
     name = "program"

@@ -7,8 +7,10 @@ the logarithm of the number of programs, whatever that number is.
 A program has two lanes: needed calls, and speculative ones that rank below every needed call of
 every program. Aging: a program that has been in the system for `aging_factor` times its estimated
 solo time crosses into a FIFO above all others. Promised: no program that crossed later starts a
-call before it while it has one waiting. This file must not know of slots, replicas or strands; `T` is whatever a host
-queues (a call here, a vLLM request in the plug-in).
+call before it while it has one waiting.
+
+This file must not know of slots, replicas or strands; `T` is whatever a host queues (a call here,
+a vLLM request in the plug-in).
 """
 
 from __future__ import annotations

@@ -128,6 +128,18 @@ class ProgramRun:
         """Return the generator of a strand (part of the program's `Context`)."""
         return generator(self._desk.seed, self.demand.program, strand)
 
+    def votes(self) -> dict[str, float]:
+        """Return each class's first answer with its votes, in order of appearance."""
+        votes = self.program.votes
+        if votes is None:
+            return {}
+        names = self.grouping.representatives
+        known = len(names)
+        return {
+            names[group] if 0 <= group < known else str(group): weight
+            for group, weight in votes.finished.weights.items()
+        }
+
     def submit(self, call: CallState) -> None:
         """Let a new call wait for a slot."""
         self._desk.enqueue(self, call)  # may refuse it
@@ -154,7 +166,7 @@ class ProgramRun:
         self.operations.seed = program_seed(desk.seed, self.demand.program)
         try:
             self._strands.start(self.program.execute(self))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a program's own code raised it
             self.end("failed", "failed", _story(exc, self))
             return
         self._advance()
@@ -182,7 +194,7 @@ class ProgramRun:
         try:
             for strand, group in self.grouping.resolve(classes):
                 self._strands.resume(self._strands.all[strand], group)
-        except Exception as exc:  # of the task, which compares
+        except Exception as exc:  # noqa: BLE001 - a program's own code raised it
             self.end("failed", "failed", _story(exc, self))
             return
         self._advance()
@@ -197,7 +209,7 @@ class ProgramRun:
         if error is None:
             try:
                 self.answer = self.program.answer()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - a program's own code raised it
                 troubles.append(exc)
         if self.error is None:
             self._reconsider(troubles)
@@ -225,7 +237,7 @@ class ProgramRun:
                 self._strands.run()
             if self.is_running:
                 self._check_end()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a program's own code raised it
             self.end("failed", "failed", _story(exc, self))
 
     def _settle_and_consult(self) -> bool:

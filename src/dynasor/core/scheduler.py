@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from dynasor.core.allocation import make_policy
+from dynasor.core.allocation import PolicyShelf
 from dynasor.core.audit import audit
 from dynasor.core.calls import CallState
 from dynasor.core.catalog import Catalog
@@ -37,6 +37,7 @@ from dynasor.core.errors import (
     ProgramFailed,
     UserError,
     Withdrawn,
+    kind_of,
 )
 from dynasor.core.estimates import WorkloadEstimate
 from dynasor.core.events import (
@@ -61,7 +62,7 @@ from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scor
 
 __all__ = ["Scheduler"]
 
-OUTPUT_OF = {Generate: Generated, Score: Scored, Embed: Embedded}
+OUTPUT_OF: dict[type, type] = {Generate: Generated, Score: Scored, Embed: Embedded}
 
 
 class Scheduler:
@@ -72,6 +73,7 @@ class Scheduler:
         self.config = config
         self.ignored = 0
         self._catalog = catalog
+        self._policies = PolicyShelf(catalog.policies)
         self._ordering = make_ordering(config.ordering, catalog.orderings)
         self._outbox = Outbox()
         self._dispatcher = Dispatcher(config, self._outbox, self._make_queue)
@@ -192,7 +194,9 @@ class Scheduler:
         run, call = known
         if self._dispatcher.end_attempt(run, call, event.usage, has_failed=True):
             # Nobody asked for it: the host shuts down, or the engine dropped the call.
-            lost = Failed(event.call, event.attempt, "Cancelled", "the call was cancelled", True)
+            lost = Failed(
+                event.call, event.attempt, "Cancelled", "the call was cancelled", is_retryable=True
+            )
             if not self._dispatcher.retry(run, call, lost):
                 run.failed(call, CallFailed(event.call, event.attempt, lost.kind, lost.message))
         if run.is_closed:
@@ -282,7 +286,7 @@ class Scheduler:
                 run.program.knob,
                 run.units.granted,
                 run.certaindex,
-                _votes(run),
+                run.votes(),
                 demand.attained,
                 self._outbox.cause,
             )
@@ -291,7 +295,8 @@ class Scheduler:
     def ended(self, run: ProgramRun) -> None:
         """Announce a program's ending."""
         program = run.demand.program
-        self._outbox.forget_timer(_deadline_timer(program))
+        if run.deadline < inf:
+            self._outbox.forget_timer(_deadline_timer(program))
         self._fresh[run.demand.workload].pop(program, None)
         error = run.error
         self._outbox.put(
@@ -300,12 +305,12 @@ class Scheduler:
                 status=run.status,
                 reason=run.reason,
                 answer=run.answer,
-                error_kind="" if error is None else type(error).__name__,
+                error_kind="" if error is None else kind_of(error),
                 error="" if error is None else str(error),
                 knob=run.program.knob,
                 cap=run.units.cap,
                 certaindex=run.certaindex,
-                votes=_votes(run),
+                votes=run.votes(),
                 cause=self._outbox.cause,
             )
         )
@@ -345,7 +350,7 @@ class Scheduler:
         if seconds is not None and not seconds > 0:
             raise ConfigError(f"deadline_seconds is {seconds}; it must be positive")
         program = self._catalog.build_program(event.spec)
-        policy = make_policy(event.policy, self._catalog.policies)
+        policy = self._policies.get(event.policy)
         workload = self._workloads.setdefault(
             event.workload, WorkloadEstimate(self.config.tokens_per_knob)
         )
@@ -381,16 +386,3 @@ class Scheduler:
 
 def _deadline_timer(program: str) -> str:
     return f"deadline:{program}"
-
-
-def _votes(run: ProgramRun) -> dict[str, float]:
-    """Return each class's first answer with its votes, in order of appearance."""
-    votes = run.program.votes
-    if votes is None:
-        return {}
-    names, weights = run.grouping.representatives, votes.finished.weights
-    known = len(names)
-    return {
-        names[group] if 0 <= group < known else str(group): weight
-        for group, weight in weights.items()
-    }

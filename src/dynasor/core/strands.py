@@ -157,7 +157,7 @@ class Strands:
             strand.is_done = True
             try:
                 strand.generator.close()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - a program's own code raised it
                 errors.append(exc)
         self.live = 0
         self.all.clear()

@@ -105,6 +105,6 @@ class Units:
         self.runners[strand.number] = strand
 
     def end(self, strand: StrandState) -> None:
-        """A strand ended: if it ran a speculative unit, that unit counts as granted now."""
+        """Note a strand's end: a speculative unit that it ran counts as granted now."""
         if self.runners.pop(strand.number, None) is not None:
             self.granted += 1

@@ -102,7 +102,7 @@ def _value(node: ast.expr) -> Fraction:
             return a / b
         case ast.UnaryOp(op, operand):
             return -_value(operand) if isinstance(op, ast.USub) else _value(operand)
-    assert isinstance(node, ast.Constant)  # noqa: S101 - `_is_arithmetic` let nothing else pass
+    assert isinstance(node, ast.Constant)
     return _literal(node)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Grant",
     "Lock",
     "Policy",
+    "PolicyShelf",
     "Stepwise",
     "Stop",
     "Threshold",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+SHELF_SIZE = 256
+"""Distinct policies kept; a client that sends a new one each time must not fill the memory."""
 
 
 def policies() -> dict[str, type[Policy]]:
@@ -46,6 +49,26 @@ def make_policy(spec: PolicySpec, known: Mapping[str, type[Policy]]) -> Policy:
     """
     policy = build("policy", spec.name, spec.params, known)
     return Lock(policy) if spec.has_lock else policy
+
+
+class PolicyShelf:
+    """Policies by description: equal descriptions share one object, for policies hold no state."""
+
+    __slots__ = ("_known", "_made")
+
+    def __init__(self, known: Mapping[str, type[Policy]]) -> None:
+        self._known = known
+        self._made: dict[bytes, Policy] = {}
+
+    def get(self, spec: PolicySpec) -> Policy:
+        """Return the policy of a description; raises as `make_policy` does."""
+        key = msgspec.json.encode(spec)
+        policy = self._made.get(key)
+        if policy is None:
+            if len(self._made) >= SHELF_SIZE:
+                self._made.clear()
+            policy = self._made[key] = make_policy(spec, self._known)
+        return policy
 
 
 def build(kind: str, name: str, params: dict[str, Any], known: Mapping[str, type[T]]) -> T:

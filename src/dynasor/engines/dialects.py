@@ -1,0 +1,130 @@
+"""How one OpenAI-compatible server differs from the next: a few fields and what it can do.
+
+The differences were read from the servers' sources (vLLM 0.32, SGLang 0.5.23, TensorRT-LLM of
+2026, llama.cpp as of xllamacpp 2026.10); a server that nobody knows is taken at OpenAI's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynasor.core.errors import UnknownName
+from dynasor.core.types import Generate, Prompt, Sampling
+
+__all__ = ["DIALECTS", "OPENAI", "Dialect", "chat_body", "dialect_named", "dialect_of_owner"]
+
+# Seeds are 31 bits on the wire: llama.cpp reads 32 and takes the largest for "draw one".
+SEED_MASK = 0x7FFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One kind of server.
+
+    `owner`: its `owned_by` in `/v1/models`; `always`: fields of every generation; `prefix`:
+    fields that make it continue a last assistant message, None where it cannot; `logprobs`:
+    fields that ask for the log-probability of each token; `stream_options`: what makes a stream
+    carry usage; `headers`: of every request.
+    """
+
+    name: str
+    owner: str
+    supports: frozenset[str]
+    always: Mapping[str, Any] = field(default_factory=dict)
+    prefix: Mapping[str, Any] | None = None
+    logprobs: Mapping[str, Any] = field(default_factory=lambda: {"logprobs": True})
+    stream_options: Mapping[str, Any] = field(default_factory=lambda: {"include_usage": True})
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
+_EACH_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
+# What a generating server can do: whether it embeds too depends on the model, and mostly it does
+# not, so that is for the user to say.
+_GENERATES = frozenset({"generate", "score", "logprobs", "prefix"})
+
+OPENAI = Dialect("openai", "", frozenset({"generate", "embed", "logprobs"}))
+
+DIALECTS = (
+    Dialect("vllm", "vllm", _GENERATES, prefix=_CONTINUE, stream_options=_EACH_CHUNK),
+    Dialect(
+        "sglang",
+        "sglang",
+        _GENERATES,
+        prefix={"continue_final_message": True},
+        stream_options=_EACH_CHUNK,
+    ),
+    # Its requests forbid unknown fields, and it has none that continues a message.
+    Dialect(
+        "tensorrt-llm",
+        "tensorrt_llm",
+        frozenset({"generate", "logprobs"}),
+        stream_options=_EACH_CHUNK,
+    ),
+    # Its own defaults (top_k 40, min_p 0.05) are not what OpenAI's fields mean. `logprobs` alone
+    # would list twenty candidates a token. A connection that it has kept open may close under the
+    # next request; a new one costs less than a tenth of a millisecond on loopback.
+    Dialect(
+        "llama.cpp",
+        "llamacpp",
+        _GENERATES,
+        always={"top_k": 0, "min_p": 0.0, "cache_prompt": True},
+        prefix={},
+        logprobs={"logprobs": True, "top_logprobs": 1},
+        headers={"Connection": "close"},
+    ),
+    OPENAI,
+)
+
+
+def dialect_named(name: str) -> Dialect:
+    """Return the dialect a user named; raise `UnknownName` with the known ones."""
+    for dialect in DIALECTS:
+        if dialect.name == name:
+            return dialect
+    raise UnknownName("dialect", name, (dialect.name for dialect in DIALECTS))
+
+
+def dialect_of_owner(owner: str) -> Dialect | None:
+    """Return the dialect whose servers name themselves `owner`, None for a stranger."""
+    return next((dialect for dialect in DIALECTS if owner and dialect.owner == owner), None)
+
+
+def chat_body(dialect: Dialect, model: str, work: Generate) -> dict[str, Any]:
+    """Build the body of one chat completion, streaming not yet decided.
+
+    The dialect must be able to continue a message if the prompt has a prefix.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": _messages(work.prompt),
+        **_sampling(work.sampling),
+        **dialect.always,
+    }
+    if work.sampling.has_logprobs:
+        body.update(dialect.logprobs)
+    if work.prompt.prefix:
+        body.update(dialect.prefix or {})
+    return body
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    said = [{"role": each.role, "content": each.content} for each in prompt.messages]
+    if prompt.prefix:
+        said.append({"role": "assistant", "content": prompt.prefix})
+    return said
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+    }
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed & SEED_MASK
+    return body

@@ -1,0 +1,303 @@
+"""An engine behind OpenAI's HTTP protocol: vLLM, SGLang, TensorRT-LLM, llama.cpp, or a stranger.
+
+Every generation is streamed: the tokens of an aborted call are known, a closed connection stops
+the server at once (llama.cpp notices it only while it writes: a request that is not streamed runs
+to its end), and silence can be told from work. Nothing is retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+import msgspec
+
+from dynasor.core.errors import (
+    ConfigError,
+    EngineError,
+    EngineGarbage,
+    EngineRefused,
+    EngineUnreachable,
+)
+from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
+from dynasor.engines.dialects import OPENAI, chat_body, dialect_named, dialect_of_owner
+from dynasor.engines.faults import FOREIGN, api_root, of_exception, of_reported
+from dynasor.engines.judge import judge_body, read_reward
+from dynasor.engines.link import Link
+from dynasor.engines.protocol import Description, Meter, OnReport
+from dynasor.engines.sse import DONE
+from dynasor.engines.transcript import Transcript
+from dynasor.engines.wire import (
+    Completion,
+    Embedding,
+    Embeddings,
+    Model,
+    ModelList,
+    NotTheProtocol,
+    decode,
+    read_usage,
+)
+
+__all__ = ["HttpEngine"]
+
+# Calls that a server runs at once where it does not say; vLLM's and SGLang's defaults lie higher,
+# but few deployments of a large model decode more without slowing each down.
+DEFAULT_SLOTS = 64
+# One Score is one call to the scheduler and must not take a server's slots by the dozen.
+JUDGED_AT_ONCE = 8
+# What vLLM and SGLang say of a completion that they gave up.
+BROKEN_OFF = frozenset({"abort", "error"})
+
+_CHUNK = msgspec.json.Decoder(Completion)
+_MODELS = msgspec.json.Decoder(ModelList)
+_EMBEDDINGS = msgspec.json.Decoder(Embeddings)
+
+
+class _Settings(msgspec.Struct):
+    n_ctx: int | None = None
+
+
+class _Props(msgspec.Struct):
+    """What llama.cpp says at `/props`; only it has `total_slots`."""
+
+    total_slots: int
+    default_generation_settings: _Settings = msgspec.field(default_factory=_Settings)
+
+
+@dataclass(eq=False)
+class HttpEngine:
+    """One OpenAI-compatible server.
+
+    `url` may end in `/v1` or not; `model` None takes the one that is served; `dialect` (a name of
+    `dialects`) and `slots` are asked of the server where None; no byte for `seconds_limit` is an
+    `EngineTimeout`; `judge_mark` is appended to what `score` has judged, for models that need a
+    word to make them judge; `known_as` is what messages call it (None: the URL). Raises
+    `ConfigError` for a bad URL or a number out of range.
+    """
+
+    url: str
+    _: KW_ONLY
+    model: str | None = None
+    dialect: str | None = None
+    slots: int | None = None
+    seconds_limit: float = 120.0
+    connect_seconds: float = 5.0
+    api_key: str | None = field(default=None, repr=False)
+    judge_mark: str = ""
+    known_as: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments; nothing is sent before `start`."""
+        _check_positive("slots", self.slots)
+        _check_positive("seconds_limit", self.seconds_limit)
+        _check_positive("connect_seconds", self.connect_seconds)
+        self._named = dialect_named(self.dialect) if self.dialect is not None else None
+        self._dialect = self._named or OPENAI
+        self._model = self.model or ""
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        self._link = Link(
+            self.address, api_root(self.url), self.seconds_limit, self.connect_seconds, headers
+        )
+
+    @property
+    def address(self) -> str:
+        """What messages call it: the URL as it was given, or `known_as`."""
+        return self.known_as or self.url
+
+    async def start(self) -> Description:
+        """Connect, and find out the model, the dialect and the number of slots.
+
+        Raises `ConfigError` where the server offers several models and none was named.
+        """
+        await self._link.open()
+        try:
+            return await self._describe()
+        except BaseException:
+            await self._link.close()
+            raise
+
+    async def generate(
+        self, work: Generate, meter: Meter, on_report: OnReport | None = None
+    ) -> Generated:
+        """Generate one completion; the meter is right at every moment, also after an abort."""
+        if work.prompt.prefix:
+            self._require("prefix", "cannot continue a text that is given")
+        transcript = Transcript(work, meter, on_report)
+        body = chat_body(self._dialect, self._model, work)
+        body |= {"stream": True, "stream_options": self._dialect.stream_options}
+        try:
+            await self._follow(body, transcript)
+        except FOREIGN as exc:
+            raise of_exception(self.address, exc, self.seconds_limit) from exc
+        if transcript.finish_reason in BROKEN_OFF:
+            raise EngineError(
+                self.address, f"gave up ({transcript.finish_reason}) within its answer"
+            )
+        return transcript.finish()
+
+    async def score(self, work: Score, meter: Meter) -> Scored:
+        """Have the model judge each item (see `judge`).
+
+        An item on which it has no opinion gets 0.5; a model with none on any item is no judge:
+        `EngineRefused`.
+        """
+        self._require("score", "cannot judge a partial solution")
+        turn = asyncio.Semaphore(JUDGED_AT_ONCE)
+
+        async def judge(item: Prompt) -> float | None:
+            async with turn:
+                return await self._judge(item, meter)
+
+        tasks = [asyncio.ensure_future(judge(item)) for item in work.items]
+        try:
+            rewards = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if rewards and all(reward is None for reward in rewards):
+            raise EngineRefused(
+                self.address,
+                f"model {self._model!r} is no judge: expected + or - as its next token, "
+                "and neither is among its 5 likeliest",
+            )
+        return Scored(tuple(0.5 if r is None else r for r in rewards), meter.usage())
+
+    async def embed(self, work: Embed, meter: Meter) -> Embedded:
+        """Embed texts with `/v1/embeddings`."""
+        body = {"model": self._model, "input": work.texts, "encoding_format": "float"}
+        data = await self._link.post("/embeddings", body)
+        try:
+            answer = decode(data, _EMBEDDINGS)
+        except NotTheProtocol as exc:
+            raise of_exception(self.address, exc, self.seconds_limit) from exc
+        vectors = sorted(enumerate(answer.data), key=lambda pair: _place(*pair))
+        if len(vectors) != len(work.texts):
+            raise EngineGarbage(
+                self.address,
+                f"{len(vectors)} vectors for {len(work.texts)} texts; expected one each",
+            )
+        _add(meter, read_usage(answer.usage, 0, 0))
+        return Embedded(tuple(tuple(e.embedding) for _, e in vectors), meter.usage())
+
+    async def close(self) -> None:
+        """Drop every connection; safe to call twice."""
+        await self._link.close()
+
+    async def _describe(self) -> Description:
+        models = await self._models()
+        model = _choose(self.address, models, self.model)
+        owner = models[0].owned_by if models else None
+        self._dialect = self._named or dialect_of_owner(owner or "") or OPENAI
+        props = None
+        if self._dialect.name == "llama.cpp" or (self._named is None and self._dialect is OPENAI):
+            props = await self._props()
+        if props is not None:
+            self._dialect = self._named or dialect_named("llama.cpp")
+        self._link.headers |= self._dialect.headers
+        self._model = model.id
+        return Description(
+            model=model.id,
+            slots=self.slots or (props.total_slots if props is not None else DEFAULT_SLOTS),
+            context_tokens=_context(model, props),
+            supports=self._dialect.supports,
+        )
+
+    async def _models(self) -> list[Model]:
+        data = await self._link.get("/models")
+        if data is None:
+            # Some gateways list nothing; then the user has to say what there is.
+            if self.model is None:
+                raise EngineRefused(self.address, "has no /v1/models; check it, or name the model")
+            return []
+        try:
+            return decode(data, _MODELS).data
+        except NotTheProtocol as exc:
+            raise of_exception(self.address, exc, self.seconds_limit) from exc
+
+    async def _props(self) -> _Props | None:
+        with contextlib.suppress(EngineError, msgspec.MsgspecError):
+            data = await self._link.get("/../props")
+            return msgspec.json.decode(data, type=_Props) if data is not None else None
+        return None
+
+    def _require(self, ability: str, lack: str) -> None:
+        if ability not in self._dialect.supports:
+            raise EngineRefused(
+                self.address,
+                f"taken for {self._dialect.name}, which {lack}; "
+                "vllm, sglang and llama.cpp can (the dialect can be named)",
+            )
+
+    async def _follow(self, body: dict[str, Any], transcript: Transcript) -> None:
+        async with contextlib.aclosing(self._link.events("/chat/completions", body)) as events:
+            try:
+                async for payload in events:
+                    if payload == DONE:
+                        transcript.done()
+                    elif payload:
+                        self._take(payload, transcript)
+            except EngineUnreachable:
+                if transcript.finish_reason is None:
+                    raise
+        if transcript.finish_reason is None:
+            raise EngineUnreachable(
+                self.address, f"the connection broke after {transcript.tokens} tokens"
+            )
+
+    def _take(self, payload: bytes, transcript: Transcript) -> None:
+        chunk = decode(payload, _CHUNK)
+        if chunk.error:
+            raise of_reported(self.address, chunk.error)
+        transcript.add(chunk)
+
+    async def _judge(self, item: Prompt, meter: Meter) -> float | None:
+        body = judge_body(self._dialect, self._model, item, self.judge_mark)
+        data = await self._link.post("/chat/completions", body)
+        try:
+            answer = decode(data, _CHUNK)
+        except NotTheProtocol as exc:
+            raise of_exception(self.address, exc, self.seconds_limit) from exc
+        _add(meter, read_usage(answer.usage, 0, 1) or Usage(0, 1, is_counted=False))
+        return read_reward(answer)
+
+
+def _check_positive(name: str, value: float | None) -> None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} is {value!r}; expected a number above 0")
+
+
+def _choose(address: str, models: list[Model], wanted: str | None) -> Model:
+    """Find the wanted model, or the only one."""
+    if wanted is not None:
+        return next((model for model in models if model.id == wanted), Model(wanted))
+    if not models:
+        raise EngineGarbage(address, "lists no model; name the one to use")
+    # Adapters follow their base model in the lists of vLLM and SGLang.
+    if len(models) > 1 and dialect_of_owner(models[0].owned_by or "") is None:
+        listed = ", ".join(model.id for model in models[:5])
+        raise ConfigError(f"engine {address} serves {len(models)} models ({listed}, ...): name one")
+    return models[0]
+
+
+def _context(model: Model, props: _Props | None) -> int | None:
+    if model.max_model_len is not None:
+        return model.max_model_len
+    return props.default_generation_settings.n_ctx if props is not None else None
+
+
+def _place(at: int, entry: Embedding) -> int:
+    return at if entry.index is None else entry.index
+
+
+def _add(meter: Meter, usage: Usage | None) -> None:
+    """Add one request's tokens to the meter of a call that makes several."""
+    is_first = meter.prompt_tokens == meter.completion_tokens == 0
+    if usage is None:
+        meter.is_counted = False
+        return
+    meter.is_counted = usage.is_counted and (is_first or meter.is_counted)
+    meter.prompt_tokens += usage.prompt_tokens
+    meter.completion_tokens += usage.completion_tokens

@@ -1,0 +1,175 @@
+"""The connection to one HTTP engine: a session, its time limits, and bytes to documents.
+
+Connections are not rationed (the scheduler's window does that) and are kept for less time than
+uvicorn keeps them (5 s), so that a request does not meet a connection that is just being closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from dynasor.core.errors import EngineUnreachable
+from dynasor.engines.faults import FOREIGN, of_exception, of_status
+from dynasor.engines.sse import DONE, EventLines
+from dynasor.engines.wire import Completion, Embeddings, ModelList, NotTheProtocol, beginning
+
+__all__ = ["Link"]
+
+KEEPALIVE_SECONDS = 2.0
+# After `[DONE]` the end of the body is at hand; a server that holds it back loses the connection.
+DRAIN_SECONDS = 0.1
+
+# How servers say that there is nothing at a path.
+MISSING = frozenset({404, 405})
+BESIDE = "/../"
+
+T = TypeVar("T", Completion, Embeddings, ModelList)
+
+
+@dataclass(slots=True)
+class Link:
+    """Requests to one server; every failure comes out as an `EngineError` that names `address`.
+
+    `root` is the URL that ends in `/v1`; `seconds_limit` bounds silence, not the whole answer;
+    `headers` go with every request.
+    """
+
+    address: str
+    root: str
+    seconds_limit: float
+    connect_seconds: float
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    _session: aiohttp.ClientSession | None = field(default=None, repr=False)
+    # One for each request under way: `close` lets them run out, or they would wait for an answer
+    # on a connection that is gone.
+    _scopes: set[asyncio.Timeout] = field(default_factory=set, repr=False)
+
+    async def open(self) -> None:
+        """Make a session, instead of the one there was; nothing is sent yet."""
+        await self.close()
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            connect=self.connect_seconds,
+            sock_connect=self.connect_seconds,
+            sock_read=self.seconds_limit,
+        )
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+
+    async def close(self) -> None:
+        """Drop every connection and fail what runs on them; safe to call twice."""
+        session, self._session = self._session, None
+        scopes, self._scopes = self._scopes, set()
+        for scope in scopes:
+            scope.reschedule(0.0)
+        if session is not None:
+            await session.close()
+
+    async def get(self, path: str) -> bytes | None:
+        """Fetch a document; None where the server has none there.
+
+        `path` begins with a slash; it lies below the root, or beside it where it begins with
+        `/../`.
+        """
+        base = self.root
+        if path.startswith(BESIDE):
+            base, path = base.removesuffix("/v1"), path.removeprefix(BESIDE[:-1])
+        try:
+            async with self._request("GET", base + path, None) as response:
+                if response.status in MISSING:
+                    return None
+                return await self._read(response)
+        except FOREIGN as exc:
+            raise self._translated(exc) from exc
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Send a JSON body and return the whole answer."""
+        try:
+            async with self._request("POST", self.root + path, body) as response:
+                return await self._read(response)
+        except FOREIGN as exc:
+            raise self._translated(exc) from exc
+
+    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """Send a JSON body and yield the events of its answer, `[DONE]` included.
+
+        To stop early, close the iterator or cancel the task: that closes the connection, which is
+        how servers learn that nobody wants the rest.
+        """
+        try:
+            async with self._request("POST", self.root + path, body) as response:
+                await self._check(response)
+                async for payload in _payloads(response):
+                    yield payload
+                    if payload == DONE:
+                        await _drain(response)
+                        return
+        except FOREIGN as exc:
+            raise self._translated(exc) from exc
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, method: str, url: str, body: Mapping[str, Any] | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise EngineUnreachable(self.address, "it was not started, or was closed")
+        headers = dict(self.headers)
+        data = None
+        if body is not None:
+            data = msgspec.json.encode(body)
+            headers["Content-Type"] = "application/json"
+        async with asyncio.timeout(None) as scope:
+            self._scopes.add(scope)
+            try:
+                response = await self._session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False
+                )
+                with contextlib.closing(response):
+                    yield response
+            finally:
+                self._scopes.discard(scope)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        await self._check(response)
+        return await response.read()
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        if response.status != 200:
+            body = await response.read()
+            raise of_status(self.address, response.status, body, response.headers)
+        if response.content_type == "text/html":
+            raise NotTheProtocol("an HTML page; is this the engine's address?")
+
+    def _translated(self, exc: BaseException) -> Exception:
+        if self._session is None:
+            return EngineUnreachable(self.address, "it was closed")
+        return of_exception(self.address, exc, self.seconds_limit)
+
+
+async def _payloads(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    lines = EventLines()
+    first = b""
+    has_events = False
+    async for data in response.content.iter_any():
+        first = first or data
+        for payload in lines.feed(data):
+            has_events = True
+            yield payload
+    for payload in lines.last():
+        has_events = True
+        yield payload
+    if first and not has_events:
+        raise NotTheProtocol(f"expected a stream of events, got {beginning(first)}")
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await response.content.readany()

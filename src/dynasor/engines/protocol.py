@@ -1,0 +1,74 @@
+"""What an engine is, as a live host sees it: a few coroutines and a description.
+
+An engine retries nothing once connected: hidden retries would escape the journal and the
+deadline. A call is aborted by cancelling the task that awaits it; the adapter tells the server,
+and `meter` keeps what was spent until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored, Usage
+
+__all__ = ["Description", "Engine", "Meter", "OnReport"]
+
+OnReport = Callable[[str, int], None]
+"""Receives `(delta, tokens)` every `report_every` tokens of an open call."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Tokens of one attempt so far; an adapter updates it while a call runs.
+
+    `is_counted` stays False while the figures are an estimate.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    is_counted: bool = False
+
+    def usage(self) -> Usage:
+        """Return the figures as they stand."""
+        return Usage(self.prompt_tokens, self.completion_tokens, self.is_counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an engine is and holds.
+
+    `slots`: calls it runs at once; `context_tokens`: the longest prompt plus completion, None if
+    unknown; `supports`: of `generate`, `score`, `embed`, `logprobs`, `prefix`.
+    """
+
+    model: str
+    slots: int
+    context_tokens: int | None
+    supports: frozenset[str]
+
+
+class Engine(Protocol):
+    """One server, or one embedded model. Every method may raise `EngineError`."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for messages: a URL, or what the user named it by."""
+
+    async def start(self) -> Description:
+        """Connect or load; raise `EngineUnreachable` with the address if that fails."""
+
+    async def generate(
+        self, work: Generate, meter: Meter, on_report: OnReport | None = None
+    ) -> Generated:
+        """Generate one completion."""
+
+    async def score(self, work: Score, meter: Meter) -> Scored:
+        """Score partial solutions; raise `EngineRefused` where that is not supported."""
+
+    async def embed(self, work: Embed, meter: Meter) -> Embedded:
+        """Embed texts; raise `EngineRefused` where that is not supported."""
+
+    async def close(self) -> None:
+        """Give everything back; safe to call twice."""
