@@ -92,13 +92,16 @@ class Pool:
 
     def enqueue(self, call: CallState, *, is_first: bool = False) -> None:
         """Let a call wait: for the replica its affinity points to, or for any."""
-        queue = self._queue_of(call)
+        queue = self.unassigned if self._sole is not None else self._queue_of(call)
         add = queue.prepend if is_first else queue.push
         add(call.demand, call.call.id, call, is_speculative=call.is_speculative)
+        call.demand.waiting += 1
 
     def remove(self, call: CallState) -> bool:
         """Take a waiting call out; whether it was waiting here."""
-        return any(queue.remove(call.call.id) is not None for queue in self.queues())
+        was_here = any(queue.remove(call.call.id) is not None for queue in self.queues())
+        call.demand.waiting -= was_here
+        return was_here
 
     def update(self, demand: Demand) -> None:
         """Rank a program anew in every queue that holds calls of it."""
@@ -126,8 +129,14 @@ class Pool:
         """Take the best waiting call that a replica has room for, and hold a slot for it."""
         sole = self._sole
         if sole is not None:
-            has_room = sole.held < sole.window and not sole.is_paused
-            return self._take_for(sole, now) if has_room else None
+            if sole.held >= sole.window or sole.is_paused:
+                return None
+            call = self.unassigned.take(now, only_needed=sole.held >= sole.slots)
+            if call is None:
+                return None
+            sole.held += 1
+            call.demand.waiting -= 1
+            return call, sole
         rooms = [r for r in self.replicas.values() if r.held < r.window and not r.is_paused]
         for replica in sorted(rooms, key=_fullness):
             taken = self._take_for(replica, now)
@@ -141,16 +150,17 @@ class Pool:
         if queue is None:
             return None
         replica.held += 1
-        return queue.pop(now), replica
+        call = queue.pop(now)
+        call.demand.waiting -= 1
+        return call, replica
 
     def _best_queue(self, replica: ReplicaState, now: float) -> ProgramQueue[CallState] | None:
         best = self.unassigned.head(now)
         chosen = None if best is None else self.unassigned
-        if self._sole is None:
-            own = replica.queue.head(now)
-            if own is not None and (best is None or own < best):
-                best, chosen = own, replica.queue
-            best, chosen = self._best_elsewhere(replica, now, best, chosen)
+        own = replica.queue.head(now)
+        if own is not None and (best is None or own < best):
+            best, chosen = own, replica.queue
+        best, chosen = self._best_elsewhere(replica, now, best, chosen)
         if best is None or (best[0] and replica.held >= replica.slots):
             return None  # speculative calls fill idle slots, never the slack
         return chosen
@@ -174,8 +184,6 @@ class Pool:
         return best, chosen
 
     def _queue_of(self, call: CallState) -> ProgramQueue[CallState]:
-        if self._sole is not None:
-            return self.unassigned
         home = self.replicas.get(self._homes.get(call.call.affinity, ""))
         return self.unassigned if home is None else home.queue
 

@@ -153,8 +153,9 @@ class Dispatcher:
 
     def update(self, demand: Demand) -> None:
         """Rank a program anew wherever its calls wait."""
-        for pool in self.pools.values():
-            pool.update(demand)
+        if demand.waiting:
+            for pool in self.pools.values():
+                pool.update(demand)
 
     def seconds_per_token(self, width: int) -> float:
         """Return what one token takes a program that runs up to `width` calls side by side."""

@@ -110,9 +110,16 @@ class ProgramQueue(Generic[T]):
 
     def pop(self, now: float) -> T:
         """Take the best item; raises `IndexError` when empty."""
-        entry = self._top(now)
-        if entry is None:
+        item = self.take(now)
+        if item is None:
             raise IndexError("pop from an empty ProgramQueue")
+        return item
+
+    def take(self, now: float, *, only_needed: bool = False) -> T | None:
+        """Take the best item; None when empty, or if it is speculative and may not be."""
+        entry = self._top(now)
+        if entry is None or (only_needed and entry[0]):
+            return None
         item_id, item = next(iter(entry[4].items.items()))
         self._drop(item_id)
         return item

@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from dynasor.core.allocation.policy import Grant, Policy, Stop, View
-from dynasor.core.certaindex import Tally, Votes
 from dynasor.core.errors import ConfigError
 
 __all__ = ["Beta", "Even", "Lock", "Stepwise", "Threshold", "posterior"]
@@ -92,10 +91,14 @@ class Beta(Struct, frozen=True, forbid_unknown_fields=True):
 
     def decide(self, view: View) -> Grant | Stop:
         """Stop on the posterior; keep `in_flight` units running otherwise."""
-        votes = _votes(view, "beta")
+        votes = view.votes
+        if votes is None:
+            raise ConfigError("the policy 'beta' needs votes, and this program does not vote")
         tally = votes.settled if self.order == "launch" else votes.finished
-        if tally.size >= 2 and _is_ahead(tally, self.confidence):
-            return Stop("certain", tally.leader())
+        if tally.size >= 2:
+            first, second = tally.top_two()
+            if first > 0 and posterior(int(first), int(second)) >= self.confidence:
+                return Stop("certain", tally.leader())
         if view.knob >= view.cap:
             return Stop("cap", tally.leader())
         return _refill(view, view.cap, self.in_flight, self.speculative)
@@ -134,11 +137,6 @@ def posterior(leader: int, runner_up: int) -> float:
     return tail / (1 << trials)
 
 
-def _is_ahead(tally: Tally, confidence: float) -> bool:
-    first, second = tally.top_two()
-    return first > 0 and posterior(int(first), int(second)) >= confidence
-
-
 def _refill(view: View, end: int, in_flight: int | None, speculative: int = 0) -> Grant:
     """Grant so that `in_flight` units run, none of them beyond `end`."""
     wanted = min(end, view.cap)
@@ -161,9 +159,3 @@ def _is_certain(view: View, at: float | dict[str, float]) -> bool:
         if view.certaindex[signal] < least:
             return False
     return True
-
-
-def _votes(view: View, policy: str) -> Votes:
-    if view.votes is None:
-        raise ConfigError(f"the policy {policy!r} needs votes, and this program does not vote")
-    return view.votes
