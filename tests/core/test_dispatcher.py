@@ -245,7 +245,7 @@ def test_unasked_cancellations_for_good(stage):
     program = on.arrive(cap=1)
     on.cancel("p0#1")
     answered = on.answers[program]
-    assert answered.error_kind == "CallFailed"
+    assert answered.error_kind == "Cancelled"
     assert "the call was cancelled" in answered.error
 
 
@@ -328,7 +328,7 @@ def test_hopeless(stage):
     for call in on.calls[:3]:
         on.fail(call, "EngineRefused", is_retryable=False)
     answered = on.answers[program]
-    assert (answered.status, answered.error_kind) == ("failed", "CallFailed")
+    assert (answered.status, answered.error_kind) == ("failed", "EngineRefused")
     on.drain()
 
 

@@ -234,7 +234,7 @@ def test_waiting_reader_of_a_stream_that_failed(play):
     """A strand that waits for a report when the stream fails gets the failure at once."""
     on, _ = play(reader)
     on.fail("p0#1", is_retryable=False)
-    assert on.answers["p0"].error_kind == "CallFailed"
+    assert on.answers["p0"].error_kind == "EngineTimeout"
 
 
 def test_cancel_a_stream(play):

@@ -167,7 +167,7 @@ def test_fault_while_withdrawing(stage):
 
 
 def test_an_error_of_our_own_keeps_its_kind(stage):
-    """An error of Dynasor's tree that a program lets through is its ending as it is."""
+    """An error of Dynasor's tree that a program lets through is its ending, a failed call's as what failed it."""
 
     def execute(self, context):
         yield Sample(WORK)
@@ -176,7 +176,7 @@ def test_an_error_of_our_own_keeps_its_kind(stage):
     program = on.arrive(spec="toy", params={})
     on.fail("p0#1", is_retryable=False)
     answered = on.answers[program]
-    assert answered.error_kind == "CallFailed"
+    assert answered.error_kind == "EngineTimeout"
     assert answered.error == "boo (call p0#1, 1 attempt)"
 
 

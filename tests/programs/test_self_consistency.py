@@ -129,7 +129,7 @@ def test_hopeless(stage, cap):
     for number in range(min(cap, 3)):
         assert program not in on.answers, number
         on.fail(on.calls[0], "EngineRefused", is_retryable=False)
-    assert on.answers[program].error_kind == "CallFailed"
+    assert on.answers[program].error_kind == "EngineRefused"
     on.drain()
 
 

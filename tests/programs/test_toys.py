@@ -119,7 +119,7 @@ def test_mcts_with_a_broken_reward_model(host):
     on = host(broken)
     program = start(on, "toy-mcts", cap=5)
     on.run()
-    assert on.answers["p"].error_kind == "CallFailed"
+    assert on.answers["p"].error_kind == "EngineRefused"
     assert program.root.virtual == 0
 
 
@@ -206,7 +206,7 @@ def test_chain_whose_stream_fails(host):
     on = host(model)
     start(on, "toy-chain", every=10, cap=50)
     on.run()
-    assert on.answers["p"].error_kind == "CallFailed"
+    assert on.answers["p"].error_kind == "EngineUnreachable"
     assert on.bills["p"].spending.failed_tokens == 30
 
 

@@ -59,6 +59,7 @@ class Pool:
         self.unassigned = make_queue()
         self.slots = 0
         self._sole: ReplicaState | None = None
+        self._newest: CallState | None = None
         self._make_queue = make_queue
         self._homes: dict[str, str] = {}
 
@@ -67,6 +68,7 @@ class Pool:
 
         A lost replica keeps its running calls until they end.
         """
+        self._settle()
         known, self.replicas = {**self.gone, **self.replicas}, {}
         for replica in replicas:
             state = known.pop(replica.name, None)
@@ -85,6 +87,7 @@ class Pool:
 
     def rebuild(self, slack: float) -> None:
         """Put all waiting calls into new queues, and apply a new slack."""
+        self._settle()
         self.unassigned = _refilled(self.unassigned, self._make_queue())
         for replica in self.replicas.values():
             replica.queue = _refilled(replica.queue, self._make_queue())
@@ -92,10 +95,14 @@ class Pool:
 
     def enqueue(self, call: CallState, *, is_first: bool = False) -> None:
         """Let a call wait: for the replica its affinity points to, or for any."""
-        queue = self.unassigned if self._sole is not None else self._queue_of(call)
+        self._settle()
+        call.demand.waiting += 1
+        if self._sole is not None and not is_first:
+            self._newest = call
+            return
+        queue = self._queue_of(call)
         add = queue.prepend if is_first else queue.push
         add(call.demand, call.call.id, call, is_speculative=call.is_speculative)
-        call.demand.waiting += 1
 
     def remove(self, call: CallState) -> bool:
         """Take a waiting call out; whether it was waiting here."""
@@ -105,6 +112,7 @@ class Pool:
 
     def update(self, demand: Demand) -> None:
         """Rank a program anew in every queue that holds calls of it."""
+        self._settle()
         self.unassigned.update(demand.program)
         if self._sole is None:
             for replica in self.replicas.values():
@@ -116,6 +124,7 @@ class Pool:
 
     def queues(self) -> list[ProgramQueue[CallState]]:
         """Return all queues, the unassigned one first."""
+        self._settle()
         return [self.unassigned, *(replica.queue for replica in self.replicas.values())]
 
     def release(self, replica: str) -> None:
@@ -131,7 +140,7 @@ class Pool:
         if sole is not None:
             if sole.held >= sole.window or sole.is_paused:
                 return None
-            call = self.unassigned.take(now, only_needed=sole.held >= sole.slots)
+            call = self._take_for_sole(now, only_needed=sole.held >= sole.slots)
             if call is None:
                 return None
             sole.held += 1
@@ -144,6 +153,24 @@ class Pool:
                 self._homes[taken[0].call.affinity] = replica.name
                 return taken
         return None
+
+    def _take_for_sole(self, now: float, *, only_needed: bool) -> CallState | None:
+        newest = self._newest
+        if newest is None or only_needed:
+            self._settle()
+            return self.unassigned.take(now, only_needed=only_needed)
+        self._newest = None
+        return self.unassigned.push_take(
+            newest.demand, newest.call.id, newest, now, is_speculative=newest.is_speculative
+        )
+
+    def _settle(self) -> None:
+        """Put the newest call, held back for `take`, into its queue."""
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self.unassigned.push(
+                newest.demand, newest.call.id, newest, is_speculative=newest.is_speculative
+            )
 
     def _take_for(self, replica: ReplicaState, now: float) -> tuple[CallState, ReplicaState] | None:
         queue = self._best_queue(replica, now)
@@ -184,6 +211,8 @@ class Pool:
         return best, chosen
 
     def _queue_of(self, call: CallState) -> ProgramQueue[CallState]:
+        if self._sole is not None:
+            return self.unassigned
         home = self.replicas.get(self._homes.get(call.call.affinity, ""))
         return self.unassigned if home is None else home.queue
 

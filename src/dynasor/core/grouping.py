@@ -31,6 +31,11 @@ class Grouping:
         self.failures = 0
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether a strand waits for a class."""
+        return bool(self._waiting)
+
+    @property
     def is_outstanding(self) -> bool:
         """Whether a comparison is with the workers."""
         return bool(self._batch)

@@ -124,6 +124,23 @@ class ProgramQueue(Generic[T]):
         self._drop(item_id)
         return item
 
+    def push_take(
+        self, demand: Demand, item_id: str, item: T, now: float, *, is_speculative: bool = False
+    ) -> T | None:
+        """Do as `push` and then `take` would, cheaply where the item itself is the best.
+
+        Like `heapq.heappushpop`: the next call of a program that holds slots mostly goes out at
+        once.
+        """
+        top = self._top(now)
+        if demand.program not in self._lanes[is_speculative]:
+            self._age(demand)
+            key = self._key(demand)
+            if top is None or (is_speculative, key, demand.number) < top[:3]:
+                return item
+        self.push(demand, item_id, item, is_speculative=is_speculative)
+        return self.take(now)
+
     def remove(self, item_id: str) -> T | None:
         """Take one item out wherever it stands; None if it is not here."""
         lane = self._home.get(item_id)
@@ -182,11 +199,14 @@ class ProgramQueue(Generic[T]):
             lane = lanes[demand.program] = _Lane(demand, is_speculative)
         return lane
 
-    def _rank(self, lane: _Lane[T]) -> None:
-        demand = lane.demand
+    def _key(self, demand: Demand) -> Key:
         demand.as_of = self._now
         crossed = demand.crossed_at
-        key = (1, *self._ordering.key(demand)) if crossed is None else (0, crossed)
+        return (1, *self._ordering.key(demand)) if crossed is None else (0, crossed)
+
+    def _rank(self, lane: _Lane[T]) -> None:
+        demand = lane.demand
+        key = self._key(demand)
         if key != lane.key:
             self._stamps += 1
             lane.key, lane.stamp = key, self._stamps

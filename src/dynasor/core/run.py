@@ -133,12 +133,11 @@ class ProgramRun:
         votes = self.program.votes
         if votes is None:
             return {}
-        names = self.grouping.representatives
-        known = len(names)
-        return {
-            names[group] if 0 <= group < known else str(group): weight
-            for group, weight in votes.finished.weights.items()
-        }
+        weights, names = votes.finished.weights, self.grouping.representatives
+        try:
+            return dict(zip(map(names.__getitem__, weights), weights.values(), strict=True))
+        except IndexError:  # classes that the program made without `Group`
+            return {str(group): weight for group, weight in weights.items()}
 
     def submit(self, call: CallState) -> None:
         """Let a new call wait for a slot."""
@@ -242,9 +241,10 @@ class ProgramRun:
 
     def _settle_and_consult(self) -> bool:
         """Note what was settled, ask the policy; return whether a strand can go on."""
-        batch = self.grouping.next_batch()
-        if batch:
-            self._desk.compare(self, batch)
+        if self.grouping.has_waiting:
+            batch = self.grouping.next_batch()
+            if batch:
+                self._desk.compare(self, batch)
         if self.program.knob != self.seen_knob:
             self._settle()
             return self._consult()
