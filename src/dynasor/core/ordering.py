@@ -28,10 +28,11 @@ class Demand:
 
     `number` counts arrivals; `knob_left` units are still to settle, each of `tokens_per_knob`
     tokens (the program's own mean, its workload's where `has_history` is False); `attained`
-    tokens were generated for it so far; `running` of its calls hold slots now, `waiting` do not. `latest_start` is
-    when it must start to meet its deadline (infinite without one), `solo_seconds` how long it
-    would take alone on its pool. Two fields are the queue's: `as_of` is the time of this look at
-    the demand, `crossed_at` when the program had waited too long (aging), None before that.
+    tokens were generated for it so far; `running` of its calls hold slots now, `waiting` do not.
+    `latest_start` is when it must start to meet its deadline (infinite without one),
+    `solo_seconds` how long it would take alone on its pool. Two fields are the queue's: `as_of`
+    is the time of this look at the demand, `crossed_at` when the program had waited too long
+    (aging), None before that.
     """
 
     program: str

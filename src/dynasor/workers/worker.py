@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -11,6 +10,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from dynasor.core.errors import DynasorError
 from dynasor.workers.bench import Registry, judge, set_up
+from dynasor.workers.spawning import SpawnWithoutMain
 from dynasor.workers.verdicts import STARTED, Pair, Verdict
 
 __all__ = ["Worker"]
@@ -122,7 +122,7 @@ class _Process:
     """
 
     def __init__(self, registry: Registry, seconds_limit: float) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = SpawnWithoutMain()
         self._inbox, self._outbox = context.Pipe(duplex=False)
         self._pool = ProcessPool(
             max_workers=1,

@@ -26,8 +26,7 @@ class Workers:
 
     Processes start at the first comparison that needs one. A comparison that is stuck or ends
     its process counts as "different" and as a failure, and is remembered like any verdict.
-    Programs that use this need the guard ``if __name__ == "__main__"``, since the processes are
-    spawned. Close it, or use it as an asynchronous context manager.
+    Close it, or use it as an asynchronous context manager.
     """
 
     def __init__(
