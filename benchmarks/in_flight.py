@@ -51,7 +51,7 @@ from dynasor.core.types import (
 )
 from dynasor.programs import programs
 from dynasor.sim import Outcome, SimpleEngine, VirtualHost
-from traces import Question, default_folder, find_trace, read_questions
+from _traces import Question, default_folder, find_trace, read_questions
 
 WIDTHS = (1, 4, 8, 16, None)
 PLENTY = 10**6

@@ -27,7 +27,7 @@ def in_flight(benchmarks):
 
 @pytest.fixture
 def traces(benchmarks):
-    return importlib.import_module("traces")
+    return importlib.import_module("_traces")
 
 
 @pytest.fixture
