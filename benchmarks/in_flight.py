@@ -34,6 +34,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from _traces import Question, default_folder, find_trace, read_questions
 from dynasor.core.allocation import policies
 from dynasor.core.catalog import Catalog
 from dynasor.core.config import SchedulerConfig
@@ -51,7 +52,6 @@ from dynasor.core.types import (
 )
 from dynasor.programs import programs
 from dynasor.sim import Outcome, SimpleEngine, VirtualHost
-from _traces import Question, default_folder, find_trace, read_questions
 
 WIDTHS = (1, 4, 8, 16, None)
 PLENTY = 10**6

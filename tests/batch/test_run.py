@@ -253,7 +253,7 @@ async def test_one_unreachable_question(folder):
     folder.write(line("bad", "gone"), *(line(f"q{n}") for n in range(3)))
     tally = await folder.run(cap=1)
     assert (tally.answered, tally.failed) == (3, 1)
-    assert folder.record("bad")["response"]["body"]["error"]["code"] == "CallFailed"
+    assert folder.record("bad")["response"]["body"]["error"]["code"] == "EngineUnreachable"
 
 
 async def test_disk_full(folder, monkeypatch):

@@ -65,12 +65,15 @@ async def test_prefix_is_continued(engine: HttpEngine):
 
 
 async def test_reports_add_up(engine: HttpEngine):
-    """The reports of a streaming call add up to its text."""
+    """The reports of a streaming call are its text, but for less than a report at its end."""
     await engine.start()
     reports: list[tuple[str, int]] = []
     work = Generate(PROMPT, Sampling(max_tokens=120, seed=1), report_every=8)
     done = await engine.generate(work, Meter(), lambda *report: reports.append(report))
-    assert "".join(delta for delta, _ in reports) == done.text
+    assert reports
+    assert done.text.startswith("".join(delta for delta, _ in reports))
+    told = sum(tokens for _, tokens in reports)
+    assert 0 <= done.usage.completion_tokens - told <= work.report_every
     assert len(reports) > 1
 
 
