@@ -49,7 +49,7 @@ class ReplicaState:
 class Pool:
     """The replicas that serve one role of one model, and the calls that wait for them.
 
-    `slots` counts those of all replicas together.
+    `slots` counts those of all replicas together, `waiting` the calls that wait.
     """
 
     def __init__(self, name: str, make_queue: MakeQueue) -> None:
@@ -58,6 +58,7 @@ class Pool:
         self.gone: dict[str, ReplicaState] = {}
         self.unassigned = make_queue()
         self.slots = 0
+        self.waiting = 0
         self._sole: ReplicaState | None = None
         self._newest: CallState | None = None
         self._make_queue = make_queue
@@ -95,7 +96,9 @@ class Pool:
 
     def enqueue(self, call: CallState, *, is_first: bool = False) -> None:
         """Let a call wait: for the replica its affinity points to, or for any."""
-        self._settle()
+        if self._newest is not None:
+            self._settle()
+        self.waiting += 1
         call.demand.waiting += 1
         if self._sole is not None and not is_first:
             self._newest = call
@@ -107,12 +110,14 @@ class Pool:
     def remove(self, call: CallState) -> bool:
         """Take a waiting call out; whether it was waiting here."""
         was_here = any(queue.remove(call.call.id) is not None for queue in self.queues())
+        self.waiting -= was_here
         call.demand.waiting -= was_here
         return was_here
 
     def update(self, demand: Demand) -> None:
         """Rank a program anew in every queue that holds calls of it."""
-        self._settle()
+        if self._newest is not None:
+            self._settle()
         self.unassigned.update(demand.program)
         if self._sole is None:
             for replica in self.replicas.values():
@@ -144,6 +149,7 @@ class Pool:
             if call is None:
                 return None
             sole.held += 1
+            self.waiting -= 1
             call.demand.waiting -= 1
             return call, sole
         rooms = [r for r in self.replicas.values() if r.held < r.window and not r.is_paused]
@@ -178,6 +184,7 @@ class Pool:
             return None
         replica.held += 1
         call = queue.pop(now)
+        self.waiting -= 1
         call.demand.waiting -= 1
         return call, replica
 

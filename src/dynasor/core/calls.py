@@ -74,7 +74,7 @@ class Bill:
         self._prompt = self._aborted = self._failed = self._estimated = 0
         self.finished_tokens = 0
 
-    def add(self, usage: Usage, *, was_aborted: bool = False, has_failed: bool = False) -> None:
+    def add(self, usage: Usage, was_aborted: bool, has_failed: bool) -> None:
         """Add one attempt; an aborted one counts as aborted however it ended."""
         self._prompt += usage.prompt_tokens
         if was_aborted:

@@ -7,12 +7,10 @@ appearance, and None stands for "no answer": a class of its own for entropy, nob
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from math import log
 
 __all__ = ["Tally", "Votes", "entropy_certaindex"]
-
-TABLE = (0.0, *(size * log(size) for size in range(1, 257)))
-"""`size * log(size)` of small classes: asked for at every vote of every program."""
 
 
 def entropy_certaindex(sizes: Iterable[int]) -> float:
@@ -32,9 +30,10 @@ def entropy_certaindex(sizes: Iterable[int]) -> float:
     return 1.0 if largest == total else weighted / (total * log(total))
 
 
-def _weighted(size: int) -> float:
-    """Return `size * log(size)`, from a table for the sizes that occur."""
-    return TABLE[size] if size < len(TABLE) else size * log(size)
+@lru_cache(maxsize=4096)
+def _growth(size: int) -> float:
+    """Return by how much `size * log(size)` grows when a class comes to this size."""
+    return size * log(size) - (size - 1) * log(size - 1) if size > 1 else 0.0
 
 
 class Tally:
@@ -60,11 +59,11 @@ class Tally:
         self.size += 1
         if group is None:
             self.nulls += 1
-            self._grow(self.nulls)
+            self._spread += _growth(self.nulls)
             return
         size = self.sizes[group] = self.sizes.get(group, 0) + 1
         if size > 1:
-            self._grow(size)
+            self._spread += _growth(size)
         total = self.weights[group] = self.weights.get(group, 0.0) + weight
         if group == self._ahead:
             self._first = total
@@ -90,11 +89,7 @@ class Tally:
             return 0.0
         if len(self.sizes) + (self.nulls > 0) == 1:
             return 1.0
-        return self._spread / _weighted(total)
-
-    def _grow(self, size: int) -> None:
-        """Note that a class has come to this size."""
-        self._spread += _weighted(size) - _weighted(size - 1)
+        return self._spread / (total * log(total))
 
 
 class Votes:

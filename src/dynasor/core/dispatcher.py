@@ -107,7 +107,7 @@ class Dispatcher:
         was_aborted = call.phase is ABORTING
         pool = self.pools[call.call.pool]
         pool.release(call.replica)
-        run.bill.add(usage, was_aborted=was_aborted, has_failed=has_failed)
+        run.bill.add(usage, was_aborted, has_failed)
         demand = call.demand
         demand.attained += usage.completion_tokens
         demand.running -= 1
@@ -148,8 +148,8 @@ class Dispatcher:
         """Send waiting calls to replicas that have room, best first."""
         now = self._outbox.now
         for pool in self.pools.values():
-            while (taken := pool.take(now)) is not None:
-                self._send(pool, *taken)
+            while pool.waiting and (taken := pool.take(now)) is not None:
+                self._send(*taken)
 
     def update(self, demand: Demand) -> None:
         """Rank a program anew wherever its calls wait."""
@@ -169,7 +169,7 @@ class Dispatcher:
         for pool in self.pools.values():
             pool.forget(program)
 
-    def _send(self, pool: Pool, call: CallState, replica: ReplicaState) -> None:
+    def _send(self, call: CallState, replica: ReplicaState) -> None:
         call.phase = RUNNING
         call.attempt += 1
         call.replica = replica.name

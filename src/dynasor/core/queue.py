@@ -134,7 +134,8 @@ class ProgramQueue(Generic[T]):
         """
         top = self._top(now)
         if demand.program not in self._lanes[is_speculative]:
-            self._age(demand)
+            if demand.crossed_at is None:
+                self._age(demand)
             key = self._key(demand)
             if top is None or (is_speculative, key, demand.number) < top[:3]:
                 return item

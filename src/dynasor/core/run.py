@@ -234,7 +234,7 @@ class ProgramRun:
             self._strands.run()
             while self._settle_and_consult():
                 self._strands.run()
-            if self.is_running:
+            if self.is_running and not self.live:
                 self._check_end()
         except Exception as exc:  # noqa: BLE001 - a program's own code raised it
             self.end("failed", "failed", _story(exc, self))
@@ -294,10 +294,10 @@ class ProgramRun:
         return bool(served)
 
     def _check_end(self) -> None:
-        """End a program whose strands have all ended, or wait for what will never come."""
+        """End a program without calls if its strands have ended, or wait for what never comes."""
         if self._strands.live == 0:
             self.end("answered", "done")
-        elif not self.live and not self.grouping.is_outstanding:
+        elif not self.grouping.is_outstanding:
             if not self.units.has_askers:
                 raise ProgramFailed("every strand waits for another and no call runs")
             self.end("answered", "nothing granted")
