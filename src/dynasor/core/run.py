@@ -135,7 +135,7 @@ class ProgramRun:
             return {}
         weights, names = votes.finished.weights, self.grouping.representatives
         try:
-            return dict(zip(map(names.__getitem__, weights), weights.values(), strict=True))
+            return {names[group]: weight for group, weight in weights.items()}
         except IndexError:  # classes that the program made without `Group`
             return {str(group): weight for group, weight in weights.items()}
 
