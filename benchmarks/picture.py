@@ -41,6 +41,7 @@ def draw(found: dict[str, Any], target: Path) -> None:
     axes.set_xlabel(f"right answers in {found['cap']} branches (0: hopeless, 20: easy)")
     axes.set_ylabel("tokens spent on the problem")
     axes.set_xlim(-0.7, 20.7)
+    axes.set_xticks(range(0, 21, 5))
     axes.set_ylim(0, None)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper right")
