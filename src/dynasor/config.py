@@ -41,7 +41,12 @@ class Settings(BaseModel):
         None, description="calls one engine runs at once; asked from the engine if unset"
     )
     threads: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="threads of the embedded engine; all cores if unset"
+        None, description="threads of the embedded engine; all cores but one if unset"
+    )
+    context_tokens: Annotated[int, Field(ge=64)] | None = Field(
+        None,
+        description="longest prompt plus completion of a GGUF engine, in tokens; "
+        "512 for the embedded model and 4096 for other files if unset",
     )
     engine_seconds: Annotated[float, Field(gt=0)] = Field(
         120.0, description="silence after which a call to an engine has failed"
@@ -53,12 +58,16 @@ class Settings(BaseModel):
     aging_factor: Annotated[float, Field(ge=0)] = Field(
         10.0, description="solo times after which a program is raised above all others; 0: never"
     )
-    cap: Annotated[int, Field(ge=1)] = Field(20, description="most branches of one question")
+    cap: Annotated[int, Field(ge=1, le=1000)] = Field(
+        20, description="most branches of one question"
+    )
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(
         0.7, description="sampling temperature"
     )
     max_tokens: Annotated[int, Field(ge=1)] = Field(1024, description="longest branch, in tokens")
-    seed: int = Field(0, description="seed of all sampling")
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = Field(
+        0, description="seed of all sampling"
+    )
     live: Annotated[int, Field(ge=1)] = Field(
         256, description="questions of a batch that are worked on at once, at most"
     )
@@ -85,10 +94,14 @@ def load_settings(path: Path | None = None, **flags: Any) -> Settings:
     if path is None and Path(DEFAULT_FILE).is_file():
         path = Path(DEFAULT_FILE)
     merged = _from_file(path) if path is not None else {}
-    merged |= _from_environment()
+    places = dict.fromkeys(merged, f" in {path}")
+    environment = _from_environment()
+    places |= {name: f" in the environment ({PREFIX}{name.upper()})" for name in environment}
+    merged |= environment
     given = {name: value for name, value in flags.items() if value is not None}
     _refuse_unknown(given, "setting")
     merged |= given
+    places |= dict.fromkeys(given, "")
     if isinstance(merged.get("engine"), str):
         merged["engine"] = [part.strip() for part in merged["engine"].split(",")]
     try:
@@ -96,7 +109,9 @@ def load_settings(path: Path | None = None, **flags: Any) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"setting {name!r} is {first['input']!r}: {first['msg']}") from exc
+        place = places.get(str(first["loc"][0]), "")
+        shown = "unusable" if name.startswith("api_key") else repr(first["input"])
+        raise ConfigError(f"setting {name!r}{place} is {shown}: {first['msg']}") from exc
 
 
 def parse_policy(text: str, *, has_lock: bool = True) -> PolicySpec:
@@ -118,6 +133,8 @@ def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"{kind} {text!r}: expected NAME:key=value,key=value, got {part!r}")
+        if key.strip() in params:
+            raise ConfigError(f"{kind} {text!r}: {key.strip()!r} is given twice")
         params[key.strip()] = _value(value.strip())
     return name.strip(), params
 
@@ -137,13 +154,13 @@ def _split(text: str) -> list[str]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, a number of 5,000 digits, a tower of brackets
         return text
 
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"settings file {path} cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

@@ -35,6 +35,12 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True):
     config: SchedulerConfig
 
 
+class _Format(Struct, frozen=True):
+    """What headers of all formats have."""
+
+    journal: int
+
+
 class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     """One line: an event, when it came (seconds), and the digest of the commands it caused."""
 
@@ -58,7 +64,10 @@ class Replay(Struct, frozen=True):
 
 
 class JournalWriter:
-    """Writes a journal while a scheduler runs; flushed whenever a program is closed."""
+    """Writes a journal while a scheduler runs; flushed whenever a program is closed.
+
+    A journal that can no longer be written ends there; the run goes on, and `close` says so.
+    """
 
     def __init__(self, path: Path, header: Header) -> None:
         """Create the file; raises `JournalError` where that is impossible."""
@@ -68,18 +77,36 @@ class JournalWriter:
             raise JournalError(f"journal {path} exists already; name a new file") from exc
         except OSError as exc:
             raise JournalError(f"journal {path} cannot be written: {exc.strerror}") from exc
+        self._path = path
         self._encoder = msgspec.json.Encoder()
+        self._trouble: JournalError | None = None
         self._write(header)
 
     def record(self, now: float, event: Event, commands: list[Command]) -> None:
         """Write one event and the digest of its commands."""
-        self._write(Entry(now, event, digest(commands)))
-        if any(isinstance(command, Closed) for command in commands):
-            self._file.flush()
+        if self._trouble is not None:
+            return
+        try:
+            self._write(Entry(now, event, digest(commands)))
+            if any(isinstance(command, Closed) for command in commands):
+                self._file.flush()
+        except (OSError, UnicodeEncodeError) as exc:
+            self._fail(exc)
 
     def close(self) -> None:
-        """Finish the file; safe to call twice."""
-        self._file.close()
+        """Finish the file; safe to call twice; raises `JournalError` if it is not whole."""
+        try:
+            self._file.close()
+        except OSError as exc:
+            self._fail(exc)
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _fail(self, exc: OSError | UnicodeEncodeError) -> None:
+        why = exc.strerror if isinstance(exc, OSError) else str(exc)
+        self._trouble = self._trouble or JournalError(
+            f"journal {self._path} could not be written to its end: {why}"
+        )
 
     def _write(self, line: Header | Entry) -> None:
         self._file.write(self._encoder.encode(line) + b"\n")
@@ -102,11 +129,12 @@ def read_journal(path: Path) -> tuple[Header, Iterator[Entry | None]]:
     except OSError as exc:
         raise JournalError(f"journal {path} cannot be read: {exc.strerror}") from exc
     try:
+        found = msgspec.json.decode(lines[0], type=_Format).journal
+        if found != FORMAT:
+            raise JournalError(f"{path} has journal format {found}; this build reads {FORMAT}")
         header = msgspec.json.decode(lines[0], type=Header)
     except msgspec.MsgspecError as exc:
         raise JournalError(f"{path} is no journal: its first line is no header ({exc})") from exc
-    if header.journal != FORMAT:
-        raise JournalError(f"{path} has journal format {header.journal}; this build reads {FORMAT}")
     return header, _entries(path, lines)
 
 

@@ -28,6 +28,10 @@ from dynasor.workers import Workers
 __all__ = ["Machine", "build_id", "make_catalog", "make_engines"]
 
 GGUF = ".gguf"
+OWN_SLOTS, OWN_CONTEXT = 32, 512
+"""The embedded model is tiny and its problems are short."""
+FILE_SLOTS, FILE_CONTEXT = 8, 4096
+"""Any other file is larger: its cache for this many calls still fits a laptop's memory."""
 
 
 def build_id() -> str:
@@ -59,8 +63,14 @@ def make_engines(settings: Settings) -> list[Engine]:
 
 def _make_engine(name: str, settings: Settings) -> Engine:
     if name == "embedded" or name.endswith(GGUF):
-        path = None if name == "embedded" else Path(name)
-        return LlamaCppEngine(path, slots=settings.slots or 32, threads=settings.threads)
+        is_own = name == "embedded"
+        return LlamaCppEngine(
+            None if is_own else Path(name),
+            slots=settings.slots or (OWN_SLOTS if is_own else FILE_SLOTS),
+            threads=settings.threads,
+            context_tokens=settings.context_tokens or (OWN_CONTEXT if is_own else FILE_CONTEXT),
+            seconds_limit=settings.engine_seconds,
+        )
     if "://" not in name:
         raise ConfigError(
             f"engine {name!r} is neither a URL (http://host:port) nor a {GGUF} file nor 'embedded'"
@@ -110,8 +120,13 @@ class Machine:
 
     async def start(self) -> None:
         """Start all engines at once; one that cannot be reached fails the start."""
-        described = await asyncio.gather(*(engine.start() for engine in self.engines.values()))
-        self.descriptions = dict(zip(self.engines, described, strict=True))
+        described = await asyncio.gather(
+            *(engine.start() for engine in self.engines.values()), return_exceptions=True
+        )
+        for name, description in zip(self.engines, described, strict=True):
+            if isinstance(description, BaseException):
+                raise description
+            self.descriptions[name] = description
         for role, pool in (("generate", "generate"), ("score", "reward"), ("embed", "embed")):
             replicas = tuple(
                 Replica(name, description.slots)
@@ -130,7 +145,7 @@ class Machine:
             return_exceptions=True,
         )
         if self._journal is not None:
-            self._journal.close()
+            self._journal.close()  # raises if the journal is not whole
         for result in results:
             if isinstance(result, BaseException):
                 raise result

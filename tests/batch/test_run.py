@@ -240,6 +240,21 @@ async def test_engine_goes_down(folder):
     assert (tally.found, tally.answered, tally.failed) == (10, 90, 0)
 
 
+async def test_engine_gone_for_long(folder, monkeypatch):
+    """An engine that cannot be reached for long ends the run, however few questions have failed."""
+    monkeypatch.setattr("dynasor.batch.run.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("dynasor.batch.run.HOPELESS_SECONDS", 0.05)
+
+    def before(question):
+        raise EngineUnreachable("toy", "no connection")
+
+    folder.questions(2)
+    with pytest.raises(EngineUnreachable, match="it has not answered for 0 s"):
+        await folder.run(sums_engine(before), cap=1)
+    assert folder.records() == []
+    assert any("no engine can be reached" in warning for warning in folder.heard.warnings)
+
+
 async def test_refusals_do_not_stop(folder):
     """Questions that the engine refuses are records, however many come in a row."""
     folder.write(*(line(f"q{n}", "never") for n in range(3 * HOPELESS_QUESTIONS)))

@@ -167,7 +167,7 @@ def test_fault_while_withdrawing(stage):
 
 
 def test_an_error_of_our_own_keeps_its_kind(stage):
-    """An error of Dynasor's tree that a program lets through is its ending, a failed call's as what failed it."""
+    """A failed call that a program lets through is its ending, by the name of what failed it."""
 
     def execute(self, context):
         yield Sample(WORK)

@@ -133,15 +133,29 @@ def test_hopeless(stage, cap):
     on.drain()
 
 
-def test_losses_after_a_vote(stage):
-    """Once somebody voted, lost branches are only lost."""
+def test_losses_between_votes(stage):
+    """A branch lost here and there is only lost: it casts no vote."""
+    on = stage(slots=1)
+    program = on.arrive(cap=6)
+    for _ in range(2):
+        on.finish(on.calls[0], "so red")
+        for _ in range(2):
+            on.fail(on.calls[0], "EngineRefused", is_retryable=False)
+    answered = on.answers[program]
+    assert (answered.status, answered.knob, answered.answer.value) == ("answered", 6, "red")
+    assert answered.votes == {"red": 2.0}
+
+
+def test_losses_in_a_row_after_a_vote(stage):
+    """An engine that is lost midway is no reason to call a thin vote an answer."""
     on = stage(slots=1)
     program = on.arrive(cap=6)
     on.finish(on.calls[0], "so red")
-    for _ in range(5):
+    for _ in range(3):
         on.fail(on.calls[0], "EngineRefused", is_retryable=False)
     answered = on.answers[program]
-    assert (answered.status, answered.knob, answered.answer.value) == ("answered", 6, "red")
+    assert (answered.status, answered.error_kind) == ("failed", "EngineRefused")
+    assert answered.answer is None
 
 
 def test_null_is_a_vote_of_nobody(stage):

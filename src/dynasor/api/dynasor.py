@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
+import msgspec
+
 from dynasor.api.handle import Handle, OnProgress, Result
 from dynasor.config import Settings, load_settings, parse_policy
 from dynasor.core.allocation import Policy, make_policy
@@ -18,7 +20,7 @@ from dynasor.core.errors import ConfigError, DynasorError
 from dynasor.core.events import Arrived
 from dynasor.core.ordering import Ordering
 from dynasor.core.program import Program
-from dynasor.core.types import PolicySpec
+from dynasor.core.types import PolicySpec, ProgramSpec
 from dynasor.engines.protocol import Engine
 from dynasor.runtime import Happening
 from dynasor.wiring import Machine, make_catalog, make_engines
@@ -74,6 +76,8 @@ class Dynasor:
             settings = load_settings(engine=names or None, **flags)
         elif flags:
             raise ConfigError(f"give settings or single ones, not both: {', '.join(flags)}")
+        elif names:
+            settings = settings.model_copy(update={"engine": names})
         self.settings = settings
         own = extensions or Extensions()
         engines = [one for one in given if not isinstance(one, str)]
@@ -84,8 +88,12 @@ class Dynasor:
         self._handles: dict[str, Handle] = {}
         self._count = 0
         self._is_open = False
+        self._was_opened = False
 
     async def __aenter__(self) -> Self:
+        if self._was_opened:
+            raise ConfigError("this Dynasor was opened before; make a new one")
+        self._was_opened = True
         try:
             await self.machine.start()
         except BaseException:
@@ -101,10 +109,12 @@ class Dynasor:
         traceback: TracebackType | None,
     ) -> None:
         self._is_open = False
-        await self.machine.close()
-        for handle in self._handles.values():
-            handle.abandon(DynasorError("Dynasor was closed before the program had ended"))
-        self._handles.clear()
+        try:
+            await self.machine.close()
+        finally:
+            for handle in self._handles.values():
+                handle.abandon(DynasorError("Dynasor was closed before the program had ended"))
+            self._handles.clear()
 
     def submit(
         self,
@@ -122,10 +132,9 @@ class Dynasor:
             raise ConfigError(f"deadline_seconds is {deadline_seconds}; it must be positive")
         spec = self._policy(options.get("policy"))
         self._register(type(program))
-        described = describe_program(program)
+        described = _describe(program)
         self.machine.catalog.build_program(described)
-        self._count += 1
-        identity = options.get("program_id") or f"p{self._count}"
+        identity = options.get("program_id") or self._free_id()
         if identity in self._handles:
             raise ConfigError(f"program id {identity!r} is in use; give each program its own")
         handle = self._handles[identity] = Handle(program, identity, self.machine)
@@ -169,22 +178,34 @@ class Dynasor:
         """Run many programs, `live` at once, and yield their results as they end.
 
         A program that fails yields a result with its `error` and disturbs no other. `programs`
-        may be a generator: it is read as places become free.
+        may be a generator: it is read as places become free. Whoever stops iterating withdraws
+        the programs that still run.
         """
-        limit = live or self.settings.live
-        source, pending = iter(programs), set[asyncio.Future[Result]]()
+        limit = self.settings.live if live is None else live
+        if limit < 1:
+            raise ConfigError(f"live is {limit}; at least 1 is needed")
+        source, running = iter(programs), set[Handle]()
+        ended: asyncio.Queue[Handle] = asyncio.Queue()
         try:
             while True:
-                while len(pending) < limit and (program := next(source, None)) is not None:
-                    pending.add(asyncio.ensure_future(_wait(self.submit(program, **options))))
-                if not pending:
+                while len(running) < limit and (program := next(source, None)) is not None:
+                    handle = self.submit(program, **options)
+                    handle.when_done(ended.put_nowait)
+                    running.add(handle)
+                if not running:
                     return
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+                handle = await ended.get()
+                running.remove(handle)
+                yield await handle
         finally:
-            for future in pending:
-                future.cancel()
+            for handle in running:
+                handle.withdraw()
+
+    def _free_id(self) -> str:
+        self._count += 1
+        while f"p{self._count}" in self._handles:
+            self._count += 1
+        return f"p{self._count}"
 
     def _policy(self, policy: str | PolicySpec | None) -> PolicySpec:
         if policy is None:
@@ -207,16 +228,19 @@ class Dynasor:
             )
 
 
-async def _wait(handle: Handle) -> Result:
+def _describe(program: Program) -> ProgramSpec:
+    """Describe a program; raises `ConfigError` for one that is not made of JSON values."""
     try:
-        result: Result = await handle
-    except asyncio.CancelledError:
-        handle.withdraw()
-        raise
-    return result
+        described = describe_program(program)
+        msgspec.json.encode(described)
+    except (TypeError, ValueError, OverflowError) as exc:  # a lone surrogate is a ValueError
+        raise ConfigError(f"program {program.name!r} is not made of JSON values: {exc}") from exc
+    return described
 
 
 def _as_list(engine: str | Engine | Sequence[str | Engine]) -> list[str | Engine]:
     if isinstance(engine, str) or not isinstance(engine, Sequence):
         return [engine]
+    if not engine:
+        raise ConfigError("the list of engines is empty; at least one is needed")
     return list(engine)

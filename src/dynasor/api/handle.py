@@ -88,6 +88,7 @@ class Handle:
         """Yield every step as it happens, until the program has its answer."""
         while (news := await self._news.get()) is not None:
             yield news
+        self._news.put_nowait(None)  # for whoever asks again
 
     def withdraw(self) -> None:
         """Take the question back; its calls are aborted."""
@@ -95,21 +96,35 @@ class Handle:
             self._machine.driver.send(Withdrew(self.program))
 
     def on_progress(self, watcher: OnProgress | None) -> None:
-        """Call `watcher` at every step; it must not raise."""
+        """Call `watcher` at every step; one that raises is reported and not called again."""
         self._on_progress = watcher
+
+    def when_done(self, watcher: Callable[[Handle], None]) -> None:
+        """Call `watcher` with this handle soon after the result is there."""
+        self._result.add_done_callback(lambda _: watcher(self))
 
     def hear(self, news: Happening) -> None:
         """Take in what the driver tells."""
         if isinstance(news, Moved):
             self.latest = news
             self._news.put_nowait(news)
-            if self._on_progress is not None:
-                self._on_progress(news)
+            self._show(news)
         elif isinstance(news, Answered):
             self._answered = (news, self._time() - self._started)
             self._news.put_nowait(None)
         elif not self._result.done():
             self._result.set_result(self._make_result(news))
+
+    def _show(self, news: Moved) -> None:
+        if self._on_progress is None:
+            return
+        try:
+            self._on_progress(news)
+        except Exception as exc:  # noqa: BLE001 - the user's code must not stop the driver
+            self._on_progress = None
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"on_progress of program {self.program} raised", "exception": exc}
+            )
 
     def abandon(self, error: DynasorError) -> None:
         """End without a result because everything is shut down."""

@@ -18,6 +18,8 @@ from dynasor.core.program import Program
 __all__ = ["SyncDynasor"]
 
 T = TypeVar("T")
+WIND_UP_SECONDS = 1.0
+"""Tasks that are left once everything is closed have nothing to do but to say so."""
 
 
 class SyncDynasor:
@@ -95,12 +97,31 @@ class SyncDynasor:
         if self._loop is None:
             work.close()
             raise ConfigError("SyncDynasor is not open; use `with SyncDynasor(...) as dynasor:`")
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise ConfigError(
+                "SyncDynasor was called from its own event loop, as a generator given to `map` is; "
+                "make a list of it first"
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _stop(self) -> None:
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(_wind_up(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+async def _wind_up() -> None:
+    """Let what other threads still wait for end, now that everything is closed."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, stuck = await asyncio.wait(others, timeout=WIND_UP_SECONDS)
+        for task in stuck:
+            task.cancel()
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()

@@ -26,7 +26,7 @@ from dynasor.batch.survey import survey
 from dynasor.batch.tally import Tally
 from dynasor.batch.witness import Witness
 from dynasor.config import Settings
-from dynasor.core.errors import DynasorError, EngineUnreachable, UserError
+from dynasor.core.errors import EngineUnreachable, UserError
 from dynasor.engines.protocol import Engine
 from dynasor.runtime.clock import wall_clock
 from dynasor.wiring import make_engines
@@ -35,6 +35,10 @@ __all__ = ["BatchJob", "Watcher", "run_batch"]
 
 HOPELESS_QUESTIONS = 20
 """So many questions in a row without a sign of life: the engine is gone, not the question bad."""
+HOPELESS_SECONDS = 60.0
+"""No engine could be reached for so long: a restarted one would be back."""
+WATCH_SECONDS = 5.0
+"""How often that is looked at."""
 BREATH_LINES = 256
 """Lines that may pass without an answer to wait for before others get their turn."""
 
@@ -96,8 +100,9 @@ async def run_batch(
 class _Run:
     """One run, from the first line to the last.
 
-    `held` has the failures since the engines fell silent: they are written at the next sign of
-    life or at the input's end, and never if the run stops before, so that the next asks again.
+    `held` has what failed, or lost branches, since the engines fell silent: it is written at the
+    next sign of life or at the input's end, and never if the run stops before, so that the next
+    run asks again.
     """
 
     dynasor: Dynasor
@@ -114,18 +119,38 @@ class _Run:
         """Answer what has no record; raises the first error that ends the run."""
         room = asyncio.Semaphore(self.dynasor.settings.live)
         try:
-            async with asyncio.TaskGroup() as group:
-                async for question in self._questions(path):
-                    await room.acquire()
-                    asked = self._ask(question)
-                    if asked is None:
-                        room.release()
-                        continue
-                    answering = group.create_task(self._answer(*asked))
-                    answering.add_done_callback(lambda _: room.release())
+            async with asyncio.TaskGroup() as outer:
+                watching = outer.create_task(self._watch())
+                async with asyncio.TaskGroup() as group:
+                    async for question in self._questions(path):
+                        await room.acquire()
+                        asked = self._ask(question)
+                        if asked is None:
+                            room.release()
+                            continue
+                        answering = group.create_task(self._answer(*asked))
+                        answering.add_done_callback(lambda _: room.release())
+                watching.cancel()
         except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors.exceptions[0].__cause__
+            first = _first(errors)
+            raise first from first.__cause__
         self._write_held()
+
+    async def _watch(self) -> None:
+        """End the run once no engine could be reached for long; say so when that begins."""
+        loop = asyncio.get_running_loop()
+        has_warned = False
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            since = [witness.unreachable_since for witness in self.witnesses]
+            if None in since:
+                has_warned = False
+                continue
+            if not has_warned:
+                has_warned = True
+                self.watcher.warn(f"no engine can be reached: {self._addresses}; still trying")
+            if loop.time() - max(moment for moment in since if moment) > HOPELESS_SECONDS:
+                raise self._hopeless(f"for {HOPELESS_SECONDS:.0f} s")
 
     async def _questions(self, path: Path) -> AsyncIterator[Question]:
         """Yield every question that has no record; write one for every line that is none."""
@@ -184,10 +209,10 @@ class _Run:
         result: Result = await handle
         record = answer_record(asked, result, self._model, wall_clock())
         is_silent = all(witness.is_silent for witness in self.witnesses)
-        if is_silent and result.error is not None:
+        if is_silent and (result.error is not None or result.failed_attempts):
             self.held.append((record, result))
             if len(self.held) >= HOPELESS_QUESTIONS:
-                raise self._hopeless(result.error)
+                raise self._hopeless(f"during the last {len(self.held)} questions")
             return
         if not is_silent:
             self._write_held()
@@ -217,13 +242,23 @@ class _Run:
             self.has_warned = True
             self.watcher.warn(f"a question asks for model {wanted!r}; {self._model!r} answers all")
 
-    def _hopeless(self, error: DynasorError) -> EngineUnreachable:
+    @property
+    def _addresses(self) -> str:
+        return ", ".join(witness.address for witness in self.witnesses)
+
+    def _hopeless(self, how_long: str) -> EngineUnreachable:
         return EngineUnreachable(
-            ", ".join(witness.address for witness in self.witnesses),
-            f"it has not answered during the last {len(self.held)} questions ({error}); "
+            self._addresses,
+            f"it has not answered {how_long}; "
             f"{self.tally.done:,} of {self.tally.total:,} lines are in {self.output.path}: "
             "start the engine and run the same command again",
         )
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group, however deep it is."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _strangers(job: BatchJob, count: int) -> str:

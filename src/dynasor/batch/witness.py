@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from dynasor.core.errors import EngineError
+from dynasor.core.errors import EngineError, EngineUnreachable
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored
 from dynasor.engines.protocol import Description, Engine, Meter, OnReport
 
@@ -17,12 +18,16 @@ T = TypeVar("T")
 class Witness:
     """Passes every call on to an engine; `is_silent` while the latest calls brought no answer.
 
+    `unreachable_since` is when it could not be reached (the loop's time, in seconds), None where
+    it could.
+
     A refusal (HTTP 4xx) is an answer. A failed question alone does not tell its engine's state:
     the next one may be shorter, or in another language.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.is_silent = False
+        self.unreachable_since: float | None = None
         self._engine = engine
 
     @property
@@ -57,6 +62,11 @@ class Witness:
             output = await call
         except EngineError as exc:
             self.is_silent = exc.is_retryable
+            if not isinstance(exc, EngineUnreachable):
+                self.unreachable_since = None
+            elif self.unreachable_since is None:
+                self.unreachable_since = asyncio.get_running_loop().time()
             raise
         self.is_silent = False
+        self.unreachable_since = None
         return output

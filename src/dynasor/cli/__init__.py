@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -37,14 +38,20 @@ def common() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 what was given cannot be used."""
     command = get_command(app)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = command.main(arguments, prog_name="dynasor", standalone_mode=False)
+        # Not `command.main`, which has an ending of its own for some errors.
+        with command.make_context("dynasor", given) as context:
+            command.invoke(context)
+        sys.stdout.flush()
     except BaseException as exc:
         code = exit_code(exc)
         if code is None:
             raise
+        if isinstance(exc, BrokenPipeError):  # nobody reads on; the interpreter would complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         line = one_line(exc)
         if line:
             typer.echo(line, err=True)
         sys.exit(code)
-    sys.exit(result if isinstance(result, int) else 0)
+    sys.exit(0)

@@ -81,14 +81,29 @@ def ask(
         task=task,
         seed=seed,
     )
-    if question == "-":
-        question = sys.stdin.read()
-    if not question.strip():
-        raise ConfigError("the question is empty")
+    question = _text(_standard_input() if question == "-" else question)
     result = asyncio.run(_ask(question, settings, journal, deadline_seconds, as_json))
     if as_json:
         typer.echo(msgspec.json.encode(result_object(result)).decode())
     result.raise_for_status()
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise ConfigError("the question '-' is read from standard input, and that is closed")
+    return sys.stdin.buffer.read()
+
+
+def _text(given: str | bytes) -> str:
+    """Return the question; raises `ConfigError` for none and for what is no text."""
+    try:
+        question = given.decode() if isinstance(given, bytes) else given
+        question.encode()  # an argument that is not UTF-8 arrives with lone surrogates
+    except UnicodeError as exc:
+        raise ConfigError("the question is not UTF-8") from exc
+    if not question.strip():
+        raise ConfigError("the question is empty")
+    return question
 
 
 async def _ask(
@@ -145,6 +160,7 @@ def result_object(result: Result) -> dict[str, Any]:
         "calls": result.calls,
         "aborted_calls": result.aborted_calls,
         "failed_attempts": result.failed_attempts,
+        "grouping_failures": result.grouping_failures,
         "seconds": round(result.seconds, 3),
         "error": None if result.error is None else str(result.error),
     }
@@ -178,8 +194,8 @@ def _story(result: Result) -> Group:
     answer = "no answer was found" if result.answer is None else result.answer
     table.add_row("answer", Text(answer, style="bold green"))
     votes = ", ".join(f"{_short(name)} x{count:g}" for name, count in result.votes.items())
-    table.add_row("votes", votes or "none")
-    table.add_row("stopped", REASONS.get(result.reason, result.reason))
+    table.add_row("votes", Text(votes or "none"))
+    table.add_row("stopped", Text(REASONS.get(result.reason, result.reason)))
     spending = result.spending
     aborted = f", {spending.aborted_tokens} of them in {result.aborted_calls} aborted calls"
     table.add_row(

@@ -30,6 +30,7 @@ from dynasor.cli.options import (
     settings_from,
 )
 from dynasor.config import Settings
+from dynasor.core.errors import DynasorError
 from dynasor.runtime import MonotonicClock
 
 __all__ = ["batch"]
@@ -95,8 +96,10 @@ def batch(
     if as_json:
         figures = _figures(job, tally, clock.now())
         typer.echo(msgspec.json.encode(figures).decode())
-        return
-    Console().print(_table(job, tally, clock.now()))
+    else:
+        Console().print(_table(job, tally, clock.now()))
+    if tally.failed and not tally.answered:
+        raise DynasorError("every question failed; their records say why")
 
 
 async def _run(job: BatchJob, settings: Settings, console: Console, as_json: bool) -> Tally:

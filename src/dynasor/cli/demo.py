@@ -44,7 +44,7 @@ ZONES = ("easy", "hard", "hopeless")
 
 def demo(
     problems: Annotated[
-        int, typer.Option("--problems", "-n", min=1, help="How many held-out problems.")
+        int, typer.Option("--problems", "-n", min=1, max=5000, help="How many held-out problems.")
     ] = 80,
     policy: PolicyOption = None,
     cap: CapOption = None,

@@ -54,6 +54,11 @@ def _split(url: str) -> SplitResult:
         is_address = bool(parts.hostname) and parts.port != 0
     except ValueError as exc:
         raise ConfigError(f"{advice} ({exc})") from exc
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"engine address of {parts.hostname}: a user name and password do not belong there; "
+            "give the key as api_key"
+        )
     has_more = parts.query or parts.fragment or any(c.isspace() for c in url.strip())
     if parts.scheme not in {"http", "https"} or not is_address or has_more:
         raise ConfigError(advice)

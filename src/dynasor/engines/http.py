@@ -20,6 +20,7 @@ from dynasor.core.errors import (
     EngineError,
     EngineGarbage,
     EngineRefused,
+    EngineTimeout,
     EngineUnreachable,
 )
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
@@ -114,7 +115,13 @@ class HttpEngine:
         """
         await self._link.open()
         try:
-            return await self._describe()
+            async with asyncio.timeout(self.seconds_limit):
+                return await self._describe()
+        except TimeoutError as exc:
+            await self._link.close()
+            raise EngineTimeout(
+                self.address, f"it did not describe itself within {self.seconds_limit:g} s"
+            ) from exc
         except BaseException:
             await self._link.close()
             raise

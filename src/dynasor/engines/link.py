@@ -26,6 +26,10 @@ KEEPALIVE_SECONDS = 2.0
 # After `[DONE]` the end of the body is at hand; a server that holds it back loses the connection.
 DRAIN_SECONDS = 0.1
 
+# A megabyte is a long answer; what is larger than these is none.
+LARGEST_ANSWER = 64 * 2**20
+LARGEST_ERROR = 64 * 2**10
+
 # How servers say that there is nothing at a path.
 MISSING = frozenset({404, 405})
 BESIDE = "/../"
@@ -138,11 +142,16 @@ class Link:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         await self._check(response)
-        return await response.read()
+        body = await response.content.read(LARGEST_ANSWER + 1)
+        while len(body) <= LARGEST_ANSWER and not response.content.at_eof():
+            body += await response.content.read(LARGEST_ANSWER + 1 - len(body))
+        if len(body) > LARGEST_ANSWER:
+            raise NotTheProtocol(f"an answer of more than {LARGEST_ANSWER:,} bytes")
+        return body
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         if response.status != 200:
-            body = await response.read()
+            body = await response.content.read(LARGEST_ERROR)
             raise of_status(self.address, response.status, body, response.headers)
         if response.content_type == "text/html":
             raise NotTheProtocol("an HTML page; is this the engine's address?")

@@ -88,8 +88,11 @@ async def run_trial(
             on_result(judged)
         return judged
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(question)) for question in questions]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(question)) for question in questions]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     judged = tuple(task.result() for task in tasks)
     return Trial(judged, loop.time() - began)
 

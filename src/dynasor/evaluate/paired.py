@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynasor.core.errors import UserError
+
 __all__ = ["Interval", "paired_mean", "ratio_of_sums"]
 
+Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 RESAMPLES = 10_000
 
 
@@ -25,24 +28,40 @@ class Interval:
 
 
 def paired_mean(left: Sequence[float], right: Sequence[float], seed: int = 0) -> Interval:
-    """Return the mean of `left - right` over questions, with its interval."""
-    difference = np.asarray(left, dtype=float) - np.asarray(right, dtype=float)
+    """Return the mean of `left - right` over questions, with its interval.
+
+    Raises `UserError` unless both have one value a question, and there is a question.
+    """
+    above, below = _pairs(left, right)
+    difference = above - below
     means = difference[_draws(len(difference), seed)].mean(axis=1)
     return _interval(float(difference.mean()), means)
 
 
 def ratio_of_sums(left: Sequence[float], right: Sequence[float], seed: int = 0) -> Interval:
-    """Return `sum(left) / sum(right)` over the same questions, with its interval."""
-    above, below = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
+    """Return `sum(left) / sum(right)` over the same questions, with its interval.
+
+    Raises as `paired_mean` does.
+    """
+    above, below = _pairs(left, right)
     draws = _draws(len(above), seed)
     ratios = above[draws].sum(axis=1) / below[draws].sum(axis=1)
     return _interval(float(above.sum() / below.sum()), ratios)
+
+
+def _pairs(left: Sequence[float], right: Sequence[float]) -> tuple[Values, Values]:
+    if not 0 < len(left) == len(right):
+        raise UserError(
+            f"{len(left)} values cannot be paired with {len(right)}: give two lists over the "
+            "same questions, at least one"
+        )
+    return np.asarray(left, dtype=float), np.asarray(right, dtype=float)
 
 
 def _draws(count: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     return np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
 
 
-def _interval(estimate: float, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Interval:
+def _interval(estimate: float, values: Values) -> Interval:
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(estimate, float(low), float(high))

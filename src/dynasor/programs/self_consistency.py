@@ -13,7 +13,7 @@ from dynasor.core.types import Answer, Generate, Sampling
 __all__ = ["SelfConsistency"]
 
 HOPELESS_LOSSES = 3
-"""So many branches lost before the first vote: the engine is at fault, not the question."""
+"""So many branches lost in a row: the engine is at fault, not the question."""
 
 
 @dataclass
@@ -32,6 +32,8 @@ class SelfConsistency(Program):
     top_p: float = 1.0
     has_logprobs: bool = False
     _texts: dict[int, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    _losses_in_a_row: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.votes: Votes = Votes()
@@ -67,9 +69,11 @@ class SelfConsistency(Program):
         except CallFailed:
             self.votes.lose(ticket)
             self.knob += 1
-            if not self.votes.finished.size and self.votes.lost >= min(self.cap, HOPELESS_LOSSES):
+            self._losses_in_a_row += 1
+            if self._losses_in_a_row >= min(self.cap, HOPELESS_LOSSES):
                 raise
             return
+        self._losses_in_a_row = 0
         value = task.extract(sample.text)
         group = yield Group(value)
         if value is not None and group is not None:

@@ -25,7 +25,7 @@ from dynasor.core.events import (
     Progressed,
     TimerFired,
 )
-from dynasor.core.scheduler import Scheduler
+from dynasor.core.scheduler import OUTPUT_OF, Scheduler
 from dynasor.core.types import Embed, Generate, Output, Score, Work
 from dynasor.engines.protocol import Engine, Meter
 from dynasor.runtime.clock import Clock
@@ -34,6 +34,7 @@ __all__ = ["Comparer", "Driver", "Happening", "Recorder", "Watcher"]
 
 Happening = Moved | Answered | Closed
 Watcher = Callable[[Happening], None]
+Reported = Finished | Failed | Cancelled | Progressed
 
 CALL_SECONDS = 900.0
 """The longest one attempt may take, however steadily its tokens drip."""
@@ -61,7 +62,8 @@ class Driver:
     """Runs one scheduler against engines by replica name.
 
     `watch(program, watcher)` before its arrival: the watcher hears `Moved`, then one `Answered`,
-    then one `Closed`. A watcher must not raise.
+    then one `Closed`. A watcher must not raise. `late` counts the events of attempts that had been
+    given up because their engine did not react to being cancelled.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Driver:
         recorder: Recorder | None = None,
     ) -> None:
         self.scheduler = scheduler
+        self.late = 0
         self._engines = engines
         self._comparer = comparer
         self._clock = clock
@@ -83,6 +86,7 @@ class Driver:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._events: deque[Event] = deque()
         self._is_handling = False
+        self._is_closed = False
         self._perform: dict[type, Callable[[Command], None]] = {
             Submit: self._submit,  # type: ignore[dict-item]
             Abort: self._abort,  # type: ignore[dict-item]
@@ -100,8 +104,11 @@ class Driver:
     def send(self, event: Event) -> None:
         """Give the scheduler an event and carry out its commands.
 
-        An event that comes up while another is being handled waits for its turn.
+        An event that comes up while another is being handled waits for its turn; one that comes
+        after `close` changes nothing any more.
         """
+        if self._is_closed:
+            return
         self._events.append(event)
         if self._is_handling:
             return
@@ -114,6 +121,7 @@ class Driver:
 
     async def close(self) -> None:
         """Cancel whatever still runs and wait for it; programs that were open stay unanswered."""
+        self._is_closed = True  # what is cancelled now must not be tried again
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -140,9 +148,10 @@ class Driver:
         self._attempts[key] = task
 
         def ended(done: asyncio.Task[None]) -> None:
-            self._attempts.pop(key, None)
             if done.cancelled():  # aborted before its first step: it could not say so itself
-                self.send(Cancelled(*key))
+                self._hear(done, Cancelled(*key))
+            if self._attempts.get(key) is done:
+                del self._attempts[key]
 
         task.add_done_callback(ended)
 
@@ -153,10 +162,24 @@ class Driver:
             return  # its last event is on its way
         task.cancel()
         loop = asyncio.get_running_loop()
-        watchdog = loop.call_later(
-            ABORT_SECONDS, lambda: self.send(Cancelled(command.call, command.attempt))
-        )
+        watchdog = loop.call_later(ABORT_SECONDS, self._give_up, key, task)
         task.add_done_callback(lambda _: watchdog.cancel())
+
+    def _give_up(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        """Take an aborted attempt's slot back from an engine that does not react."""
+        if self._attempts.get(key) is not task:
+            return
+        del self._attempts[key]
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        self.send(Cancelled(*key))
+
+    def _hear(self, task: asyncio.Task[None] | None, event: Reported) -> None:
+        """Pass on an attempt's event, unless it was given up: its name may be another's by now."""
+        if self._attempts.get((event.call, event.attempt)) is task:
+            self.send(event)
+        else:
+            self.late += 1
 
     def _compare(self, command: Compare) -> None:
         task = asyncio.get_running_loop().create_task(self._group(command))
@@ -191,7 +214,7 @@ class Driver:
         """Run one attempt to its one event."""
         call, attempt = command.call.id, command.attempt
         meter = Meter()
-        event: Event
+        event: Reported
         try:
             event = Finished(call, attempt, await self._work(command, meter))
         except asyncio.CancelledError:
@@ -205,17 +228,24 @@ class Driver:
             story = f"engine {address}: its adapter raised {type(exc).__name__}: {exc}"
             kind, is_retryable = type(exc).__name__, False
             event = Failed(call, attempt, kind, story, is_retryable, meter.usage())
-        self.send(event)
+        self._hear(asyncio.current_task(), event)
 
     async def _work(self, command: Submit, meter: Meter) -> Output:
         engine = self._engines[command.replica]
+        limit = asyncio.timeout(CALL_SECONDS)
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await self._ask(engine, command, meter)
+            async with limit:
+                output = await self._ask(engine, command, meter)
         except TimeoutError as exc:
+            if not limit.expired():
+                raise
             raise EngineTimeout(
                 engine.address, f"one call took more than {CALL_SECONDS:.0f} s"
             ) from exc
+        expected = OUTPUT_OF[type(command.call.work)]
+        if not isinstance(output, expected):
+            raise TypeError(f"expected {expected.__name__}, got {type(output).__name__}")
+        return output
 
     async def _ask(self, engine: Engine, command: Submit, meter: Meter) -> Output:
         work: Work = command.call.work
@@ -224,8 +254,10 @@ class Driver:
         if isinstance(work, Embed):
             return await engine.embed(work, meter)
 
+        task = asyncio.current_task()
+
         def report(delta: str, tokens: int) -> None:
-            self.send(Progressed(command.call.id, command.attempt, delta, tokens))
+            self._hear(task, Progressed(command.call.id, command.attempt, delta, tokens))
 
         seeded = _seeded(work, command.call.seed)
         return await engine.generate(seeded, meter, report if work.report_every else None)

@@ -115,6 +115,7 @@ def _parse(text: str) -> list[Any]:
     return list(parse(f"\\boxed{{{text}}}", parsing_timeout=None))
 
 
+@lru_cache(maxsize=4096)
 def _spelled(text: str) -> str:
     """Bring an answer to one spelling, changing nothing that could change its meaning."""
     for pattern, spelling in _SPELLINGS:
@@ -122,6 +123,7 @@ def _spelled(text: str) -> str:
     return text.replace(",", "") if _GROUPED.fullmatch(text) else text
 
 
+@lru_cache(maxsize=4096)
 def _number(text: str) -> Fraction | None:
     r"""Return the plain number that a spelled answer is: decimal, a/b or ``\frac{a}{b}``."""
     if _DECIMAL.fullmatch(text):

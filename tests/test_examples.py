@@ -1,0 +1,56 @@
+"""The examples do what is recorded beside them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+RECORDED = sorted(path.stem for path in EXAMPLES.glob("*.out"))
+
+
+def run(name, folder):
+    """Run an example as a user does; return what it printed."""
+    settings = {name: value for name, value in os.environ.items() if name[:8] != "DYNASOR_"}
+    ended = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**settings, "PYTHONPATH": str(EXAMPLES.parent / "src")},
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_output(name, tmp_path):
+    """An example prints what is recorded beside it, to the letter."""
+    assert run(name, tmp_path) == (EXAMPLES / f"{name}.out").read_text()
+
+
+def test_what_is_recorded():
+    """The example of an algorithm of one's own is among the recorded ones."""
+    assert "own_program" in RECORDED
+
+
+def test_every_example_is_run():
+    """No example stands there that nobody runs."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*RECORDED, "ask"}
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_ask(tmp_path):
+    """The example on the embedded engine answers both of its questions."""
+    said = run("ask", tmp_path)
+    assert (
+        "A shop has 12 boxes. It gets 7 more. How many boxes are there now?\n  answer 19," in said
+    )
+    assert "Mia has 9 coins. She gets 4 more on each of 6 days." in said
+    assert said.count("of 20 branches, ") == 2
