@@ -139,42 +139,41 @@ def _comparison(even: Trial, ours: Trial, settings: Settings) -> Table:
 
 def _zones(even: Trial, ours: Trial) -> Table:
     """Show which problems were easy, hard and hopeless, and what each zone got."""
-    table = Table(title="where the compute went", title_justify="left")
-    for heading in ("zone", "problems", "branches: even", "ours", "right: even", "ours"):
-        table.add_column(heading, justify="left" if heading == "zone" else "right")
-    table.add_column("which")
-    meaning = {"easy": "all agree, right", "hard": "some right", "hopeless": "never right"}
+    table = Table(
+        title="where the compute went, even allocation to ours",
+        title_justify="left",
+        caption="easy: all branches right; hard: some; hopeless: none",
+        caption_justify="left",
+    )
+    for heading in ("zone", "problems", "branches", "right"):
+        table.add_column(heading, justify="left" if heading == "zone" else "right", no_wrap=True)
+    table.add_column("which", no_wrap=True, overflow="ellipsis")
     for zone in ZONES:
         pairs = [
             (left, right)
             for left, right in zip(even.judged, ours.judged, strict=True)
             if _zone(left) == zone
         ]
-        if not pairs:
-            table.add_row(f"{zone} ({meaning[zone]})", "0", *[""] * 5)
-            continue
-        count = len(pairs)
-        table.add_row(
-            f"{zone} ({meaning[zone]})",
-            str(count),
-            f"{sum(left.result.knob for left, _ in pairs) / count:.1f}",
-            f"{sum(right.result.knob for _, right in pairs) / count:.1f}",
-            str(sum(left.is_right for left, _ in pairs)),
-            str(sum(right.is_right for _, right in pairs)),
-            _names([left.id for left, _ in pairs]),
-        )
+        if pairs:
+            table.add_row(zone, *_zone_cells(pairs))
+        else:
+            table.add_row(zone, "0")
     return table
+
+
+def _zone_cells(pairs: Sequence[tuple[Judged, Judged]]) -> tuple[str, str, str, str]:
+    count = len(pairs)
+    before = sum(left.result.knob for left, _ in pairs) / count
+    after = sum(right.result.knob for _, right in pairs) / count
+    right = [sum(judged.is_right for judged in side) for side in zip(*pairs, strict=True)]
+    names = " ".join(left.id.rsplit("-", 1)[-1] for left, _ in pairs)
+    return str(count), f"{before:.1f} → {after:.1f}", f"{right[0]} → {right[1]}", names
 
 
 def _zone(judged: Judged) -> str:
     if judged.right_votes == 0:
         return "hopeless"
     return "easy" if judged.right_votes == judged.result.knob else "hard"
-
-
-def _names(ids: list[str]) -> str:
-    numbers = [name.rsplit("-", 1)[-1] for name in ids]
-    return " ".join(numbers[:12]) + (" …" if len(numbers) > 12 else "")
 
 
 def _conclusion(even: Trial, ours: Trial) -> str:
