@@ -22,7 +22,15 @@ from dynasor.core.errors import IllegalTransition, JournalError
 from dynasor.core.events import Event
 from dynasor.core.scheduler import Scheduler
 
-__all__ = ["Entry", "Header", "JournalWriter", "Replay", "read_journal", "replay"]
+__all__ = [
+    "Entry",
+    "Header",
+    "JournalWriter",
+    "Replay",
+    "read_journal",
+    "refuse_existing",
+    "replay",
+]
 
 FORMAT = 1
 
@@ -63,6 +71,12 @@ class Replay(Struct, frozen=True):
     is_torn: bool
 
 
+def refuse_existing(path: Path) -> None:
+    """Raise `JournalError` for a file that exists: a journal is never written over."""
+    if path.exists():
+        raise JournalError(f"journal {path} exists already; name a new file")
+
+
 class JournalWriter:
     """Writes a journal while a scheduler runs; flushed whenever a program is closed.
 
@@ -71,10 +85,9 @@ class JournalWriter:
 
     def __init__(self, path: Path, header: Header) -> None:
         """Create the file; raises `JournalError` where that is impossible."""
+        refuse_existing(path)
         try:
             self._file: BinaryIO = path.open("xb")
-        except FileExistsError as exc:
-            raise JournalError(f"journal {path} exists already; name a new file") from exc
         except OSError as exc:
             raise JournalError(f"journal {path} cannot be written: {exc.strerror}") from exc
         self._path = path

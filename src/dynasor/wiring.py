@@ -19,7 +19,7 @@ from dynasor.core.types import Replica
 from dynasor.engines.http import HttpEngine
 from dynasor.engines.llamacpp import LlamaCppEngine
 from dynasor.engines.protocol import Description, Engine
-from dynasor.journal import Header, JournalWriter
+from dynasor.journal import Header, JournalWriter, refuse_existing
 from dynasor.programs import programs
 from dynasor.runtime import Driver, MonotonicClock
 from dynasor.tasks import tasks
@@ -107,11 +107,12 @@ class Machine:
         self.engines = {f"{n}@{engine.address}": engine for n, engine in enumerate(engines)}
         self.descriptions: dict[str, Description] = {}
         self.workers = Workers(settings.workers)
-        header = Header(1, build_id(), config)
-        self._journal = None if journal is None else JournalWriter(journal, header)
+        if journal is not None:
+            refuse_existing(journal)
+        self._journal_path = journal
+        self._journal: JournalWriter | None = None
         scheduler = Scheduler(config, catalog)
-        clock = MonotonicClock()
-        self.driver = Driver(scheduler, self.engines, self.workers, clock, self._journal)
+        self.driver = Driver(scheduler, self.engines, self.workers, MonotonicClock())
 
     @property
     def slots(self) -> int:
@@ -127,6 +128,10 @@ class Machine:
             if isinstance(description, BaseException):
                 raise description
             self.descriptions[name] = description
+        if self._journal_path is not None:  # not before: a failed start leaves no file behind
+            header = Header(1, build_id(), self.driver.scheduler.config)
+            self._journal = JournalWriter(self._journal_path, header)
+            self.driver.record_in(self._journal)
         for role, pool in (("generate", "generate"), ("score", "reward"), ("embed", "embed")):
             replicas = tuple(
                 Replica(name, description.slots)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the toys
-
 from toys.batches import line, sums_engine
 
 from dynasor.batch import BatchJob, run_batch

@@ -6,15 +6,11 @@ import io
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from openai.types.chat import ChatCompletion
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the toys
-
 from toys.batches import line, sums_engine
 
 from dynasor.batch import Tally

@@ -105,6 +105,13 @@ def test_engine_down(command, arguments):
     assert err.count("\n") == 1
 
 
+def test_engine_down_leaves_no_journal(command):
+    """A start that failed leaves no journal behind, so that the same command can be repeated."""
+    arguments = ("ask", "q", "--engine", "http://127.0.0.1:9", "--journal", "run.jsonl")
+    assert [command(*arguments)[0] for _ in range(2)] == [1, 1]
+    assert not Path("run.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     "answer",
     [

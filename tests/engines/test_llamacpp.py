@@ -91,6 +91,15 @@ async def test_started_twice(tiny):
 
 
 @pytest.mark.engine
+async def test_closed_at_once():
+    """An engine that is closed as soon as it has started ends, however often that happens."""
+    for _ in range(5):
+        engine = LlamaCppEngine(slots=2, threads=1)
+        await engine.start()
+        await engine.close()
+
+
+@pytest.mark.engine
 async def test_two_at_once(tiny, ask):
     """Two engines in one process do not disturb each other."""
     other = LlamaCppEngine(slots=2, threads=1)

@@ -82,6 +82,8 @@ def ask(
         seed=seed,
     )
     question = _text(_standard_input() if question == "-" else question)
+    if deadline_seconds is not None and not deadline_seconds > 0:  # before an engine is loaded
+        raise ConfigError(f"deadline_seconds is {deadline_seconds}; it must be positive")
     result = asyncio.run(_ask(question, settings, journal, deadline_seconds, as_json))
     if as_json:
         typer.echo(msgspec.json.encode(result_object(result)).decode())

@@ -177,7 +177,8 @@ def _zone(judged: Judged) -> str:
 
 
 def _conclusion(even: Trial, ours: Trial) -> str:
-    saved, time = 1 - ours.tokens / even.tokens, 1 - ours.seconds / even.seconds
+    saved = 1 - ours.tokens / max(1, even.tokens)
+    time = 1 - ours.seconds / even.seconds
     flips = sum(a.is_right != b.is_right for a, b in zip(even.judged, ours.judged, strict=True))
     return (
         f"[b]{saved:.0%}[/b] of the tokens and [b]{time:.0%}[/b] of the time saved; "
@@ -193,7 +194,7 @@ def _figures(even: Trial, ours: Trial) -> dict[str, Any]:
     """Return the comparison as JSON values."""
     return {
         "problems": len(even.judged),
-        "saved_tokens": 1 - ours.tokens / even.tokens,
+        "saved_tokens": 1 - ours.tokens / max(1, even.tokens),
         "saved_seconds": 1 - ours.seconds / even.seconds,
         "zones": {zone: [j.id for j in even.judged if _zone(j) == zone] for zone in ZONES},
         **{

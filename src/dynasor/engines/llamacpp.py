@@ -15,10 +15,14 @@ import asyncio
 import contextlib
 import os
 from dataclasses import KW_ONLY, dataclass, field
+from http.client import HTTPConnection, HTTPException
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
 
 from dynasor.core.errors import ConfigError, EngineUnreachable
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored
@@ -127,13 +131,33 @@ class LlamaCppEngine:
         xllamacpp = _xllamacpp()
         params = self._params(xllamacpp, path)
         try:
-            return xllamacpp.Server(params)
+            server = xllamacpp.Server(params)
         except RuntimeError as exc:
             raise EngineUnreachable(
                 self.address,
                 f"llama.cpp cannot load {path}: a broken file, an architecture it does not know, "
                 f"or too little memory ({exc})",
             ) from exc
+        self._wake(server.listening_address)
+        return server
+
+    def _wake(self, url: str) -> None:
+        """Wait until the server's own loop has served something.
+
+        A server that is destroyed before its loop has begun never ends: the loop misses the word.
+        """
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self.seconds_limit)
+        body = msgspec.json.encode({"prompt": "1", "n_predict": 1})
+        try:
+            connection.request("POST", "/completion", body, {"Content-Type": "application/json"})
+            connection.getresponse().read()
+        except (OSError, HTTPException) as exc:
+            raise EngineUnreachable(
+                self.address, f"llama.cpp has loaded the model and does not answer ({exc})"
+            ) from exc
+        finally:
+            connection.close()
 
     def _file(self) -> Path:
         if self.path is not None:

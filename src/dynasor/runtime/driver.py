@@ -97,6 +97,10 @@ class Driver:
             Closed: self._tell,  # type: ignore[dict-item]
         }
 
+    def record_in(self, recorder: Recorder) -> None:
+        """Have every event from now on written down; call it before the first one."""
+        self._recorder = recorder
+
     def watch(self, program: str, watcher: Watcher) -> None:
         """Tell `watcher` what happens to a program, until it is closed."""
         self._watchers[program] = watcher

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import settings
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the toys
-
 from toys.stage import Stage
 
 # A loaded machine is no failure, and the whole suite should take seconds.
