@@ -151,17 +151,6 @@ class ProgramQueue(Generic[T]):
         self._drop(item_id)
         return item
 
-    def take_program(self, program: str) -> list[tuple[str, T, bool]]:
-        """Take all items of a program, in order, as `(id, item, is_speculative)`."""
-        taken: list[tuple[str, T, bool]] = []
-        for lanes in self._lanes:
-            lane = lanes.get(program)
-            if lane is not None:
-                taken += [(name, item, lane.is_speculative) for name, item in lane.items.items()]
-        for item_id, _, _ in taken:
-            self._drop(item_id)
-        return taken
-
     def update(self, program: str) -> None:
         """Rank a program anew after its demand has changed; no matter if it is not here."""
         for lanes in self._lanes:

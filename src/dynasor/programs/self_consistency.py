@@ -32,7 +32,6 @@ class SelfConsistency(Program):
     top_p: float = 1.0
     has_logprobs: bool = False
     _texts: dict[int, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
-
     _losses_in_a_row: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
