@@ -63,7 +63,9 @@ class Model:
 
 actions = st.lists(
     st.tuples(
-        st.sampled_from(["push", "push", "prepend", "pop", "remove", "update", "wait", "take"]),
+        st.sampled_from(
+            ["push", "push", "prepend", "pop", "remove", "update", "wait", "push_take"]
+        ),
         st.integers(0, 5),
         st.integers(1, 9),
         st.booleans(),
@@ -115,16 +117,13 @@ class Pair:
     def wait(self, who, amount, is_speculative):
         self.now += amount / 2
 
-    def take(self, who, amount, is_speculative):
-        program, lanes = self.ours[who].program, self.model.lanes
-        expected = [
-            (f"i{item}", item, is_speculative)
-            for is_speculative in (False, True)
-            for item in lanes.get((program, is_speculative), (None, []))[1]
-        ]
-        assert self.queue.take_program(program) == expected
-        for _, item, _ in expected:
-            self.model.remove(item)
+    def push_take(self, who, amount, is_speculative):
+        self.count += 1
+        self.model.add(self.theirs[who], self.count, is_speculative)
+        expected = self.model.items(self.now)[0]
+        name, lane = f"i{self.count}", {"is_speculative": is_speculative}
+        assert self.queue.push_take(self.ours[who], name, self.count, self.now, **lane) == expected
+        self.model.remove(expected)
 
     def check(self):
         self.queue.advance(self.now)
