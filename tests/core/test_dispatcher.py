@@ -283,6 +283,20 @@ def test_pause_of_an_unreachable_replica(stage):
     on.drain()
 
 
+def test_calls_do_not_wait_for_a_paused_replica(stage):
+    """What waited for a replica that cannot be reached may run on any other, in its old place."""
+    on = stage(config=in_order(retry_seconds=1.0), slots=0)
+    on.pool(a=1, b=1)
+    on.arrive(cap=9, policy=PolicySpec("even", {"in_flight": 3}, has_lock=False))
+    on.finish("p0#1")
+    assert on.calls == ["p0#2", "p0#3"], "the fourth waits for b, where the second runs"
+    on.fail("p0#2", "EngineUnreachable")
+    on.finish("p0#3")
+    assert on.calls == ["p0#4"]
+    on.fire("resume:generate/b")
+    on.drain()
+
+
 def test_one_pause_for_many_failures(stage):
     """Calls that fail together pause their replica once."""
     on = stage(config=in_order(retry_seconds=1.0), slots=2)

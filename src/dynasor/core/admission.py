@@ -94,6 +94,11 @@ class Pool:
             replica.queue = _refilled(replica.queue, self._make_queue())
             replica.resize(replica.slots, slack)
 
+    def pause(self, replica: ReplicaState) -> None:
+        """Send nothing to a replica for now; what waited for it may run on any other."""
+        replica.is_paused = True
+        _refilled(replica.queue, self.unassigned)
+
     def enqueue(self, call: CallState, *, is_first: bool = False) -> None:
         """Let a call wait: for the replica its affinity points to, or for any."""
         if self._newest is not None:
@@ -221,7 +226,7 @@ class Pool:
         if self._sole is not None:
             return self.unassigned
         home = self.replicas.get(self._homes.get(call.call.affinity, ""))
-        return self.unassigned if home is None else home.queue
+        return self.unassigned if home is None or home.is_paused else home.queue
 
 
 def _refilled(

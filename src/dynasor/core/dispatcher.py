@@ -189,7 +189,7 @@ class Dispatcher:
         replica = pool.replicas.get(name)
         if replica is None or replica.is_paused:
             return
-        replica.is_paused = True
+        pool.pause(replica)
         delay = min(MAX_PAUSE_SECONDS, self.config.retry_seconds * 2.0**replica.pauses)
         replica.pauses += 1
 
