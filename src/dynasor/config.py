@@ -17,8 +17,10 @@ from dynasor.core.config import OrderingSpec, SchedulerConfig
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
 
-__all__ = ["Settings", "load_settings", "parse_ordering", "parse_policy"]
+__all__ = ["MOST_BRANCHES", "Settings", "load_settings", "parse_ordering", "parse_policy"]
 
+MOST_BRANCHES = 1_000
+"""A cap above this is a slip of the pen: thirty times the largest in the paper's table 2."""
 PREFIX = "DYNASOR_"
 DEFAULT_FILE = "dynasor.toml"
 
@@ -58,7 +60,7 @@ class Settings(BaseModel):
     aging_factor: Annotated[float, Field(ge=0)] = Field(
         10.0, description="solo times after which a program is raised above all others; 0: never"
     )
-    cap: Annotated[int, Field(ge=1, le=1000)] = Field(
+    cap: Annotated[int, Field(ge=1, le=MOST_BRANCHES)] = Field(
         20, description="most branches of one question"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(

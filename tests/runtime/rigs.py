@@ -83,7 +83,8 @@ class Rig:
         self.clock = MonotonicClock()
         self.recorder = Recorder()
         self.comparer = Comparer()
-        self.driver = Driver(self.puppet, {"e": engine}, self.comparer, self.clock, self.recorder)
+        self.driver = Driver(self.puppet, {"e": engine}, self.comparer, self.clock)
+        self.driver.record_in(self.recorder)
 
     def do(self, *commands):
         """Let the scheduler give these commands."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from dynasor.config import MOST_BRANCHES
 from dynasor.core.errors import UnknownName, UserError
 from dynasor.core.types import Message
 
@@ -20,8 +21,6 @@ __all__ = ["ChatBody", "Extras", "Refused", "read_body"]
 
 EFFORTS = {"low": 0.25, "medium": 0.5, "high": 1.0}
 """What each `reasoning_effort` may spend, as a fraction of the configured cap."""
-MOST_BRANCHES = 1_000
-"""A cap above this is a slip of the pen: a hundred times what the paper uses."""
 IGNORED = frozenset(
     "metadata parallel_tool_calls prediction prompt_cache_key prompt_cache_retention "
     "safety_identifier service_tier store stream_options user".split()

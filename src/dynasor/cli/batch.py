@@ -14,6 +14,7 @@ from rich.text import Text
 
 from dynasor.batch import BatchJob, Tally, run_batch
 from dynasor.cli.batch_display import Bar, Lines, Quiet, say
+from dynasor.cli.errors import INTERRUPTED
 from dynasor.cli.options import (
     CapOption,
     ConfigOption,
@@ -34,9 +35,6 @@ from dynasor.core.errors import DynasorError
 from dynasor.runtime import MonotonicClock
 
 __all__ = ["batch"]
-
-INTERRUPTED = 130
-"""What a shell reports for a program ended by Ctrl-C."""
 
 
 def batch(

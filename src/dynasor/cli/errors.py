@@ -7,7 +7,7 @@ from typer import Abort, BadParameter, Exit
 
 from dynasor.core.errors import DynasorError, UserError
 
-__all__ = ["exit_code", "one_line"]
+__all__ = ["INTERRUPTED", "exit_code", "one_line"]
 
 # typer carries a copy of click in some versions and imports click in others; the errors of either
 # are the bases of the one that typer names.

@@ -72,14 +72,13 @@ class Driver:
         engines: Mapping[str, Engine],
         comparer: Comparer,
         clock: Clock,
-        recorder: Recorder | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.late = 0
         self._engines = engines
         self._comparer = comparer
         self._clock = clock
-        self._recorder = recorder
+        self._recorder: Recorder | None = None
         self._watchers: dict[str, Watcher] = {}
         self._attempts: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
