@@ -35,9 +35,11 @@ from dynasor.core.types import PolicySpec
 from dynasor.datasets.arithmetic import heldout
 from dynasor.evaluate import Judged, Question, Trial, run_trial
 
-__all__ = ["demo"]
+__all__ = ["demo", "zones_table"]
 
 EVEN = PolicySpec("even", has_lock=False)
+NAMED = 10
+"""Problems of a zone that are named in the table; `--json` names all."""
 ZONES = ("easy", "hard", "hopeless")
 """The zones of the paper's figure 1, told from the branches of the even run."""
 
@@ -65,7 +67,7 @@ def demo(
         typer.echo(msgspec.json.encode(_figures(even, ours)).decode())
         return
     console.print(_comparison(even, ours, settings))
-    console.print(_zones(even, ours))
+    console.print(zones_table(even, ours))
     console.print(_conclusion(even, ours))
 
 
@@ -137,7 +139,7 @@ def _comparison(even: Trial, ours: Trial, settings: Settings) -> Table:
     return table
 
 
-def _zones(even: Trial, ours: Trial) -> Table:
+def zones_table(even: Trial, ours: Trial) -> Table:
     """Show which problems were easy, hard and hopeless, and what each zone got."""
     table = Table(
         title="where the compute went, even allocation to ours",
@@ -147,7 +149,7 @@ def _zones(even: Trial, ours: Trial) -> Table:
     )
     for heading in ("zone", "problems", "branches", "right"):
         table.add_column(heading, justify="left" if heading == "zone" else "right", no_wrap=True)
-    table.add_column("which", no_wrap=True, overflow="ellipsis")
+    table.add_column("which")
     for zone in ZONES:
         pairs = [
             (left, right)
@@ -166,7 +168,8 @@ def _zone_cells(pairs: Sequence[tuple[Judged, Judged]]) -> tuple[str, str, str, 
     before = sum(left.result.knob for left, _ in pairs) / count
     after = sum(right.result.knob for _, right in pairs) / count
     right = [sum(judged.is_right for judged in side) for side in zip(*pairs, strict=True)]
-    names = " ".join(left.id.rsplit("-", 1)[-1] for left, _ in pairs)
+    names = " ".join(left.id.rsplit("-", 1)[-1] for left, _ in pairs[:NAMED])
+    names += " …" if count > NAMED else ""
     return str(count), f"{before:.1f} → {after:.1f}", f"{right[0]} → {right[1]}", names
 
 
