@@ -11,6 +11,10 @@ from dynasor.config import Settings, load_settings, parse_ordering, parse_policy
 from dynasor.core.config import OrderingSpec, SchedulerConfig
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
+from dynasor.engines.http import HttpEngine
+from dynasor.engines.judge import Judge
+from dynasor.engines.llamacpp import SHIPPED_JUDGE, LlamaCppEngine
+from dynasor.wiring import make_engines
 
 
 @pytest.fixture(autouse=True)
@@ -280,3 +284,18 @@ def test_scheduler_config():
     settings = Settings(seed=4, ordering="sjf", aging_factor=2)
     expected = SchedulerConfig(seed=4, ordering=OrderingSpec("sjf", {}, 2.0))
     assert settings.scheduler_config() == expected
+
+
+def judge_of(**flags: object) -> Judge:
+    (engine,) = make_engines(load_settings(**flags))
+    assert isinstance(engine, HttpEngine | LlamaCppEngine)
+    assert engine.judge is not None
+    return engine.judge
+
+
+def test_judge_is_what_the_engine_needs():
+    """The embedded model judges without settings; another model is told only what they say."""
+    assert judge_of() == SHIPPED_JUDGE
+    assert judge_of(engine="other.gguf") == judge_of(engine="http://there:1") == Judge()
+    assert judge_of(engine="http://there:1", judge_mark="?") == Judge(mark="?")
+    assert judge_of(judge_instruction="Judge.") == Judge("Judge.", SHIPPED_JUDGE.mark)

@@ -48,10 +48,19 @@ class Settings(BaseModel):
     context_tokens: Annotated[int, Field(ge=64)] | None = Field(
         None,
         description="longest prompt plus completion of a GGUF engine, in tokens; "
-        "512 for the embedded model and 4096 for other files if unset",
+        "768 for the embedded model and 4096 for other files if unset",
     )
     engine_seconds: Annotated[float, Field(gt=0)] = Field(
         120.0, description="silence after which a call to an engine has failed"
+    )
+    judge_instruction: str | None = Field(
+        None,
+        description="system message that makes the model judge partial solutions; "
+        "what the embedded model needs, or nothing, if unset",
+    )
+    judge_mark: str | None = Field(
+        None,
+        description="text after a partial solution that makes it judge; as above if unset",
     )
     task: str = Field("math", description="prompt, answer extraction, grouping and grading")
     policy: str = Field("beta", description="allocation policy, as NAME or NAME:key=value,...")

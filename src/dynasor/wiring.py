@@ -17,7 +17,8 @@ from dynasor.core.program import Program
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import Replica
 from dynasor.engines.http import HttpEngine
-from dynasor.engines.llamacpp import LlamaCppEngine
+from dynasor.engines.judge import PLAIN_JUDGE, Judge
+from dynasor.engines.llamacpp import SHIPPED_JUDGE, LlamaCppEngine
 from dynasor.engines.protocol import Description, Engine
 from dynasor.journal import Header, JournalWriter, refuse_existing
 from dynasor.programs import programs
@@ -28,8 +29,8 @@ from dynasor.workers import Workers
 __all__ = ["Machine", "build_id", "make_catalog", "make_engines"]
 
 GGUF = ".gguf"
-OWN_SLOTS, OWN_CONTEXT = 32, 512
-"""The embedded model is tiny and its problems are short."""
+OWN_SLOTS, OWN_CONTEXT = 32, 768
+"""The embedded model is tiny and so is its context."""
 FILE_SLOTS, FILE_CONTEXT = 8, 4096
 """Any other file is larger: its cache for this many calls still fits a laptop's memory."""
 
@@ -70,6 +71,7 @@ def _make_engine(name: str, settings: Settings) -> Engine:
             threads=settings.threads,
             context_tokens=settings.context_tokens or (OWN_CONTEXT if is_own else FILE_CONTEXT),
             seconds_limit=settings.engine_seconds,
+            judge=_judge(settings, SHIPPED_JUDGE if is_own else PLAIN_JUDGE),
         )
     if "://" not in name:
         raise ConfigError(
@@ -81,6 +83,16 @@ def _make_engine(name: str, settings: Settings) -> Engine:
         slots=settings.slots,
         seconds_limit=settings.engine_seconds,
         api_key=settings.api_key,
+        judge=_judge(settings, PLAIN_JUDGE),
+    )
+
+
+def _judge(settings: Settings, otherwise: Judge) -> Judge:
+    """Return the judge that the settings describe; what they leave out is as in `otherwise`."""
+    instruction, mark = settings.judge_instruction, settings.judge_mark
+    return Judge(
+        otherwise.instruction if instruction is None else instruction,
+        otherwise.mark if mark is None else mark,
     )
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from dynasor.core.errors import EngineRefused
 from dynasor.core.types import Embed, Generate, Message, Prompt, Sampling, Score
 from dynasor.engines.http import HttpEngine
+from dynasor.engines.judge import Judge
 from dynasor.engines.protocol import Meter
 
 pytestmark = pytest.mark.timeout(20)
@@ -228,12 +229,17 @@ async def test_score(server, toy):
     assert server.asked[0]["top_logprobs"] == 5
 
 
-async def test_judge_mark(server):
-    """The word that makes a model judge follows the text to be judged."""
-    engine = HttpEngine(server.url, judge_mark=" <judge>")
+async def test_judge_is_told(server):
+    """A judge's instruction takes the place of system messages; its mark follows the text."""
+    engine = HttpEngine(server.url, judge=Judge("Judge.", mark="\n?"))
     await engine.start()
-    await engine.score(Score((Prompt((Message("user", "1+1?"),), "It is 2."),)), Meter())
-    assert server.asked[0]["messages"][-1]["content"] == "It is 2. <judge>"
+    asked = (Message("system", "Solve."), Message("user", "1+1?"))
+    await engine.score(Score((Prompt(asked, "It is 2.\n"),)), Meter())
+    assert server.asked[0]["messages"] == [
+        {"role": "system", "content": "Judge."},
+        {"role": "user", "content": "1+1?"},
+        {"role": "assistant", "content": "It is 2.\n?"},
+    ]
     await engine.close()
 
 

@@ -80,7 +80,7 @@ async def test_description(tiny):
     description = await tiny.start()
     assert description.model == "tiny"
     assert description.slots == 2
-    assert description.context_tokens == 512
+    assert description.context_tokens == 768
 
 
 @pytest.mark.engine

@@ -26,7 +26,7 @@ from dynasor.core.errors import (
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
 from dynasor.engines.dialects import OPENAI, chat_body, dialect_named, dialect_of_owner
 from dynasor.engines.faults import FOREIGN, api_root, of_exception, of_reported
-from dynasor.engines.judge import judge_body, read_reward
+from dynasor.engines.judge import PLAIN_JUDGE, Judge, judge_body, read_reward
 from dynasor.engines.link import Link
 from dynasor.engines.protocol import Description, Meter, OnReport
 from dynasor.engines.sse import DONE
@@ -74,9 +74,8 @@ class HttpEngine:
 
     `url` may end in `/v1` or not; `model` None takes the one that is served; `dialect` (a name of
     `dialects`) and `slots` are asked of the server where None; no byte for `seconds_limit` is an
-    `EngineTimeout`; `judge_mark` is appended to what `score` has judged, for models that need a
-    word to make them judge; `known_as` is what messages call it (None: the URL). Raises
-    `ConfigError` for a bad URL or a number out of range.
+    `EngineTimeout`; `judge` is what makes the model judge in `score`; `known_as` is what messages
+    call it (None: the URL). Raises `ConfigError` for a bad URL or a number out of range.
     """
 
     url: str
@@ -87,7 +86,7 @@ class HttpEngine:
     seconds_limit: float = 120.0
     connect_seconds: float = 5.0
     api_key: str | None = field(default=None, repr=False)
-    judge_mark: str = ""
+    judge: Judge = PLAIN_JUDGE
     known_as: str | None = None
 
     def __post_init__(self) -> None:
@@ -261,7 +260,7 @@ class HttpEngine:
         transcript.add(chunk)
 
     async def _judge(self, item: Prompt, meter: Meter) -> float | None:
-        body = judge_body(self._dialect, self._model, item, self.judge_mark)
+        body = judge_body(self._dialect, self._model, item, self.judge)
         data = await self._link.post("/chat/completions", body)
         try:
             answer = decode(data, _CHUNK)

@@ -7,22 +7,49 @@ two labels.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
-from dynasor.core.types import Generate, Prompt, Sampling
+from dynasor.core.types import Generate, Message, Prompt, Sampling
 from dynasor.engines.dialects import Dialect, chat_body
 from dynasor.engines.wire import Candidate, Completion
 
-__all__ = ["judge_body", "read_reward"]
+__all__ = ["PLAIN_JUDGE", "Judge", "judge_body", "read_reward"]
 
 GOOD, BAD = "+", "-"
 # The two labels and whatever a tokenizer puts beside them (" +", "\n+"). vLLM and OpenAI allow 20.
 CANDIDATES = 5
 
 
-def judge_body(dialect: Dialect, model: str, item: Prompt, mark: str) -> dict[str, Any]:
-    """Ask for the token after an item's prefix and `mark`, what makes a model judge ("")."""
-    prompt = Prompt(item.messages, item.prefix + mark)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What makes a model judge.
+
+    `instruction`: a system message in place of the item's own ("" keeps those); `mark`: what
+    follows the text to be judged, whose line breaks at the end are then left out ("": nothing).
+    """
+
+    instruction: str = ""
+    mark: str = ""
+
+    def prompt(self, item: Prompt) -> Prompt:
+        """Return what the model is shown."""
+        messages, prefix = item.messages, item.prefix
+        if self.instruction:
+            rest = (message for message in messages if message.role != "system")
+            messages = (Message("system", self.instruction), *rest)
+        if self.mark:
+            prefix = prefix.rstrip("\n") + self.mark
+        return Prompt(messages, prefix)
+
+
+PLAIN_JUDGE = Judge()
+"""A model that judges without being told to, like one that was trained for nothing else."""
+
+
+def judge_body(dialect: Dialect, model: str, item: Prompt, judge: Judge) -> dict[str, Any]:
+    """Ask a judge for the one token that follows an item's prefix."""
+    prompt = judge.prompt(item)
     sampling = Sampling(max_tokens=1, temperature=0.0, has_logprobs=True)
     body = chat_body(dialect, model, Generate(prompt, sampling))
     return body | {"top_logprobs": CANDIDATES, "stream": False}

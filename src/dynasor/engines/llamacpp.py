@@ -27,12 +27,15 @@ import msgspec
 from dynasor.core.errors import ConfigError, EngineUnreachable
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored
 from dynasor.engines.http import HttpEngine
+from dynasor.engines.judge import PLAIN_JUDGE, Judge
 from dynasor.engines.protocol import Description, Meter, OnReport
 
-__all__ = ["LlamaCppEngine"]
+__all__ = ["SHIPPED_JUDGE", "LlamaCppEngine"]
 
 MAGIC = b"GGUF"
 SHIPPED = "tiny.gguf"
+# Its chat template takes the tag for the mode; it was trained to judge whole lines.
+SHIPPED_JUDGE = Judge(instruction="<|judge|>", mark="\n")
 SILENT = -1
 # Beyond one thread a slot: requests that wait for a slot, and questions about the server itself.
 SPARE_HTTP_THREADS = 8
@@ -43,16 +46,17 @@ class LlamaCppEngine:
     """A GGUF file in this process; `path` None is the model that ships with Dynasor.
 
     `slots` calls run at once, each with `context_tokens` for its prompt and completion; `threads`
-    None leaves one core to the rest of the process. Raises `ConfigError` for numbers below 1.
+    None leaves one core to the rest of the process; `judge` None is what the shipped model needs
+    to judge, and nothing for any other. Raises `ConfigError` for numbers below 1.
     """
 
     path: Path | None = None
     _: KW_ONLY
     slots: int = 32
     threads: int | None = None
-    context_tokens: int = 512
+    context_tokens: int = 768
     seconds_limit: float = 120.0
-    judge_mark: str = ""
+    judge: Judge | None = None
     _server: Any = field(default=None, init=False, repr=False)
     _http: HttpEngine | None = field(default=None, init=False, repr=False)
     _held: contextlib.ExitStack = field(
@@ -87,7 +91,7 @@ class LlamaCppEngine:
             dialect="llama.cpp",
             slots=self.slots,
             seconds_limit=self.seconds_limit,
-            judge_mark=self.judge_mark,
+            judge=self.judge or (SHIPPED_JUDGE if self.path is None else PLAIN_JUDGE),
             known_as=self.address,
         )
         try:
