@@ -2,7 +2,7 @@
 
 This file is data. A :class:`Setting` is a small world (a child with apples, a bus with
 passengers) and has, for every *kind* of sentence it can use, several templates. What a kind
-computes is defined in :mod:`dynasor.datasets.arithmetic`, not here.
+computes is defined in :mod:`dynasor.datasets.arithmetic.stories`, not here.
 
 Fields of a template:
 
