@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from model import Shape
-from vocabulary import CHAT_TEMPLATE, END, SPECIAL
+from vocabulary import CHAT_TEMPLATE, END, SPECIAL, THOUGHT_END
 
 TYPES = {
     "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
@@ -56,11 +56,12 @@ def write_tokenizer(writer: gguf.GGUFWriter, text: str) -> None:
     model = json.loads(text)["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
-    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    types = dict.fromkeys(SPECIAL, gguf.TokenType.CONTROL)
+    types[THOUGHT_END] = gguf.TokenType.USER_DEFINED
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
-    writer.add_token_types([control if token in SPECIAL else normal for token in tokens])
+    writer.add_token_types([types.get(token, gguf.TokenType.NORMAL) for token in tokens])
     writer.add_token_merges(merges)
     end = tokens.index(END)
     writer.add_bos_token_id(end)

@@ -1,107 +1,153 @@
-"""Train the embedded model on generated word problems.
+"""Train the embedded model to solve, to think and to judge, on generated word problems.
 
-Usage: python training/train.py --tokenizer TOK.json --out DIR [--minutes 50] [--workers 2]
+Usage: python training/train.py --tokenizer TOK.json --out DIR [--minutes 80] [--workers 2]
 
-The learning rate follows a cosine over *wall time*, so a run of any length ends fully annealed.
-The checkpoint DIR/checkpoint.pt is rewritten every minute; the same command resumes from it.
+The learning rate depends on the share of the wall time that is spent, so a run of any length ends
+fully annealed. DIR/checkpoint.pt is rewritten every minute; the same command resumes from it.
 """
 
 import argparse
-import math
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from dynasor.datasets import Problem, heldout, problems
+from documents import LIMITS, LINE_WEIGHT, Document, judge, solve, think_at_length
+from dynasor.datasets import heldout, problems
+from dynasor.datasets.arithmetic import MAX_STEPS
+from dynasor.datasets.arithmetic.slips import Attempt, attempt
 from model import Llama, Shape
-from vocabulary import END, SOLVE
+from own_solutions import own_attempts
 from workers import Workers, start_workers
 
-GROUPS, ROWS = 4, 12  # 48 problems a step, about 4,500 tokens
-PROMPT_WEIGHT = 0.1  # learning to write questions is not the goal, but helps to read them
-CHECKPOINT_SECONDS, CHECK_SECONDS = 60, 180
-EASY_SHARE, EASY_STEPS = 0.15, range(1, 5)  # the first 15 % of the time has short problems only
+PARTS, PART_TOKENS = 6, 2048  # a step is six batches of about so many tokens
+POOL = 256  # problems that are sorted by length at a time
+CHECKPOINT_SECONDS, CHECK_SECONDS = 60, 240
+MODES, SHARES = ("solve", "think", "judge"), (0.35, 0.27, 0.38)
+EASY_SHARE, EASY_STEPS = 0.1, range(1, 5)  # the first tenth of the time has short problems only
+EASY_LIMITS = (20, 50, 100)
+OWN_AT = (0.4, 0.6, 0.8)  # shares of the time at which the model solves problems for its judge
+OWN_PROBLEMS, OWN_SHARE = 2400, 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Problems of similar length, one a row: ids (rows, length) and the loss weight of each id."""
+    """Documents of similar length, one a row: ids, targets and weights, each (rows, length).
+
+    ``tokens`` leaves out the padding.
+    """
 
     ids: Tensor
+    targets: Tensor
     weights: Tensor
+    tokens: int
 
 
-def encode(tokenizer: Tokenizer, problem: Problem) -> tuple[list[int], int]:
-    """Return a problem's ids, as the chat template renders it, and the prompt's length."""
-    prompt = tokenizer.encode(f"{SOLVE}{problem.question}\n").ids
-    answer = tokenizer.encode(problem.solution + END).ids
-    return prompt + answer, len(prompt)
+def documents(tokenizer: Tokenizer, seed: int, own: list[Document]) -> Iterator[list[Document]]:
+    """Yield pools of documents in all modes for ever; ``own`` may grow meanwhile."""
+    rng = Random(f"documents/{seed}")
+    easy = problems("train", seed, EASY_STEPS, EASY_LIMITS)
+    mixed = problems("train", seed, range(1, MAX_STEPS + 1), LIMITS)
+    is_easy = True
+    while True:
+        pool: list[Document] = []
+        while len(pool) < POOL:
+            problem = next(easy if is_easy else mixed)
+            mode = rng.choices(MODES, SHARES)[0]
+            if mode == "solve":
+                pool.append(solve(tokenizer, problem))
+            elif mode == "think":
+                pool.append(think_at_length(tokenizer, problem, rng))
+            elif own and rng.random() < OWN_SHARE:
+                pool.append(rng.choice(own))
+            else:
+                pool.append(judge(tokenizer, problem, attempt(problem, rng), rng))
+        is_easy = (yield pool) or False
 
 
-def batches(documents: Iterator[tuple[list[int], int]], device: str) -> Iterator[list[Batch]]:
-    """Draw GROUPS * ROWS problems at a time and group them by length, which wastes little padding.
+def pad(group: list[Document], device: str) -> Batch:
+    """Lay documents out as rows.
 
     Padding comes last, so causal attention keeps it from every real token; its loss weight is 0.
     """
-    while True:
-        drawn = sorted(islice(documents, GROUPS * ROWS), key=lambda d: len(d[0]))
-        groups = [drawn[at : at + ROWS] for at in range(0, len(drawn), ROWS)]
-        yield [pad(group, device) for group in groups]
-
-
-def pad(group: list[tuple[list[int], int]], device: str) -> Batch:
-    """Lay problems out as rows; lengths are multiples of 8, so that few shapes occur."""
-    length = -(-max(len(tokens) for tokens, _ in group) // 8) * 8
-    ids = torch.zeros(len(group), length, dtype=torch.long)
+    length = -(-max(len(document.ids) for document in group) // 8) * 8
+    ids, targets = (torch.zeros(len(group), length, dtype=torch.long) for _ in range(2))
     weights = torch.zeros(len(group), length)
-    for row, (tokens, prompt) in enumerate(group):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        weights[row, :prompt] = PROMPT_WEIGHT
-        weights[row, prompt : len(tokens)] = 1.0
-    return Batch(ids.to(device), weights.to(device))
+    for row, document in enumerate(group):
+        size = len(document.ids)
+        ids[row, :size] = torch.tensor(document.ids)
+        targets[row, :size] = torch.tensor(document.targets)
+        weights[row, :size] = torch.tensor(document.weights)
+    tokens = sum(len(document.ids) for document in group)
+    return Batch(ids.to(device), targets.to(device), weights.to(device), tokens)
+
+
+def batches(pool: list[Document], context: int, rng: Random) -> list[list[Document]]:
+    """Cut a pool into groups of similar length and about PART_TOKENS tokens, in random order."""
+    groups: list[list[Document]] = [[]]
+    for document in sorted(pool, key=lambda d: len(d.ids)):
+        if len(document.ids) > context:
+            continue
+        if (len(groups[-1]) + 1) * len(document.ids) > PART_TOKENS:
+            groups.append([])
+        groups[-1].append(document)
+    rng.shuffle(groups)
+    return groups
 
 
 def loss_of(model: Llama, batch: Batch) -> Tensor:
     """Sum the weighted cross-entropy, in nats."""
     with torch.autocast(batch.ids.device.type, torch.bfloat16):
-        logits = model(batch.ids[:, :-1])
+        logits = model(batch.ids)
     losses = F.cross_entropy(
-        logits.float().flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none"
+        logits.float().flatten(0, 1), batch.targets.flatten(), reduction="none"
     )
-    return (losses * batch.weights[:, 1:].flatten()).sum()
+    return (losses * batch.weights.flatten()).sum()
 
 
 @torch.no_grad()
-def greedy_accuracy(model: Llama, encoded: list[tuple[list[int], int]], device: str) -> float:
-    """Share of problems whose greedy text is exactly the worked solution.
+def exactness(model: Llama, checked: list[Document], device: str) -> float:
+    """Share of documents whose every target that counts fully is the likeliest token there.
 
-    One pass with the solution given is enough: greedy decoding writes it exactly when it is the
-    likeliest token at each of its positions. Other ways to the right answer do not count.
+    For a solution that means that the greedy text is exactly the worked solution.
     """
     right = 0
-    order = sorted(encoded, key=lambda d: len(d[0]))
-    for at in range(0, len(order), 32):
-        part = order[at : at + 32]
+    for group in batches(checked, model.shape.context, Random(0)):
+        batch = pad(group, device)
         with torch.autocast(device, torch.bfloat16):
-            best = model(pad(part, device).ids).argmax(-1).cpu()
-        for row, (tokens, prompt) in enumerate(part):
-            right += best[row, prompt - 1 : len(tokens) - 1].tolist() == tokens[prompt:]
-    return right / len(encoded)
+            best = model(batch.ids).argmax(-1)
+        right += int(((best == batch.targets) | (batch.weights < 1)).all(1).sum())
+    return right / len(checked)
+
+
+@torch.no_grad()
+def verdict_accuracy(model: Llama, checked: list[Document], device: str) -> float:
+    """Share of lines whose verdict is the likeliest token."""
+    right = total = 0
+    for group in batches(checked, model.shape.context, Random(0)):
+        batch = pad(group, device)
+        with torch.autocast(device, torch.bfloat16):
+            best = model(batch.ids).argmax(-1)
+        counted = batch.weights == LINE_WEIGHT
+        right += int(((best == batch.targets) & counted).sum())
+        total += int(counted.sum())
+    return right / total
 
 
 def learning_rate(progress: float, peak: float) -> float:
-    """Warm up over the first 2 %, then follow a cosine to 2 % of the peak."""
+    """Warm up over the first 2 %, stay until 60 %, then fall in a straight line to 2 %."""
     if progress < 0.02:
         return peak * (0.02 + 0.98 * progress / 0.02)
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    return peak * max(0.02, min(1.0, (1.0 - progress) / 0.4))
 
 
 def optimizers(model: Llama, rate: float) -> list[torch.optim.Optimizer]:
@@ -125,7 +171,11 @@ class Run:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.tokenizer = Tokenizer.from_file(str(options.tokenizer))
         self.model = Llama(Shape(vocab=self.tokenizer.get_vocab_size())).to(self.device)
+        if options.compile:
+            for layer in self.model.layers:
+                layer.compile(dynamic=True)
         self.optimizers = optimizers(self.model, options.lr)
+        self.own: list[Document] = []
         self.seconds, self.tokens, self.steps = 0.0, 0, 0
         self.began = time.monotonic()
 
@@ -155,13 +205,38 @@ class Run:
                 optimizer.load_state_dict(saved)
             self.seconds, self.tokens, self.steps = state["spent"]
 
-    def draw(self, stream: Iterator[Problem]) -> Iterator[list[Batch]]:
-        """Turn a stream of problems into steps of batches."""
-        return batches((encode(self.tokenizer, problem) for problem in stream), self.device)
+    def draw(self) -> Iterator[list[Batch]]:
+        """Yield steps of PARTS batches for ever."""
+        # A resumed run must not see its first problems again.
+        rng = Random(f"order/{self.steps}")
+        pools = documents(self.tokenizer, 1 + self.steps, self.own)
+        pool = next(pools)
+        waiting: list[list[Document]] = []
+        while True:
+            waiting += batches(pool, self.model.shape.context, rng)
+            while len(waiting) >= PARTS:
+                yield [pad(waiting.pop(), self.device) for _ in range(PARTS)]
+            pool = pools.send(self.progress < EASY_SHARE)
+
+    def judge_own(self) -> None:
+        """Have every worker solve some problems, and share the documents that judge them."""
+        began = time.monotonic()
+        rank, count = self.workers.rank, self.workers.count
+        stream = problems("train", self.steps * count + rank + 7, limit=LIMITS)
+        asked = list(islice(stream, OWN_PROBLEMS // count))
+        tried: list[Attempt] = own_attempts(self.model, self.tokenizer, asked, self.device)
+        rng = Random(f"own/{self.steps}/{rank}")
+        mine = [judge(self.tokenizer, p, a, rng) for p, a in zip(asked, tried, strict=True)]
+        self.own += self.workers.gather(mine)
+        if rank == 0:
+            right = sum(a.is_right[-1] for a in tried) / len(tried)
+            print(
+                f"  own solutions right: {right:.3f} ({time.monotonic() - began:.0f}s)", flush=True
+            )
 
     def step(self, parts: list[Batch], rate: float) -> float:
         """Change the weights once; return the mean loss in nats per weighted token."""
-        weight = float(sum(part.weights[:, 1:].sum() for part in parts))
+        weight = float(sum(part.weights.sum() for part in parts))
         mean = 0.0
         for index in self.workers.take(self.steps, len(parts)):
             loss = loss_of(self.model, parts[index]) / weight
@@ -177,24 +252,26 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
         self.steps += 1
-        self.tokens += sum(int((part.weights > 0).sum()) for part in parts)
+        self.tokens += sum(part.tokens for part in parts)
         return mean
 
     def train(self) -> None:
         """Train until the time is spent; log, save and check at intervals."""
-        total = self.options.minutes * 60
-        # A resumed run must not see its first problems again.
-        easy = self.draw(problems("train", 1 + self.steps, EASY_STEPS))
-        mixed = self.draw(problems("train", 1 + self.steps))
-        checks = [encode(self.tokenizer, p) for p in heldout(160)]
+        drawn = self.draw()
+        checks = self.checks()
         saved = checked = time.monotonic()
         self.began = saved - self.seconds
+        asked = sum(self.progress >= share for share in OWN_AT)
+        if asked:
+            self.judge_own()
         for parameter in self.model.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        while self.seconds < total:
-            progress = self.seconds / total
-            rate = learning_rate(progress, self.options.lr)
-            loss = self.step(next(easy if progress < EASY_SHARE else mixed), rate)
+        while self.progress < 1:
+            if asked < len(OWN_AT) and self.progress >= OWN_AT[asked]:
+                asked += 1
+                self.judge_own()
+            rate = learning_rate(self.progress, self.options.lr)
+            loss = self.step(next(drawn), rate)
             if self.workers.rank != 0:
                 continue
             if self.steps % 20 == 0:
@@ -210,6 +287,19 @@ class Run:
             self.save()
             self.check(checks)
 
+    @property
+    def progress(self) -> float:
+        """Share of the time that is spent; the same number in every worker at the same step."""
+        return self.seconds / (self.options.minutes * 60)
+
+    def checks(self) -> dict[str, list[Document]]:
+        """Return held-out documents of each mode."""
+        rng, asked = Random(0), heldout(96)
+        return {
+            "solve": [solve(self.tokenizer, p) for p in asked],
+            "judge": [judge(self.tokenizer, p, attempt(p, rng), rng) for p in asked],
+        }
+
     def log(self, rate: float, loss: float) -> None:
         """Print the progress; tokens per second count from the start of the run."""
         print(
@@ -218,10 +308,11 @@ class Run:
             flush=True,
         )
 
-    def check(self, checks: list[tuple[list[int], int]]) -> None:
-        """Print the greedy accuracy on held-out problems."""
-        share = greedy_accuracy(self.model, checks, self.device)
-        print(f"  held-out greedy exact: {share:.3f}", flush=True)
+    def check(self, checks: dict[str, list[Document]]) -> None:
+        """Print how the modes do on held-out problems."""
+        solved = exactness(self.model, checks["solve"], self.device)
+        judged = verdict_accuracy(self.model, checks["judge"], self.device)
+        print(f"  held-out: solved greedily {solved:.3f}, verdicts {judged:.3f}", flush=True)
 
 
 def work(options: argparse.Namespace, workers: Workers) -> None:
@@ -237,9 +328,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=50, help="wall time of the whole run")
+    parser.add_argument("--minutes", type=float, default=80, help="wall time of the whole run")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes; 1 with a GPU")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=shutil.which("cc") is not None,
+        help="compile the layers (a third faster on a CPU; needs a C compiler)",
+    )
     options = parser.parse_args()
     start_workers(partial(work, options), options.workers, options.out / "meeting")
 

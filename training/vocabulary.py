@@ -1,8 +1,10 @@
 """What the embedded model's tokenizer consists of: special tokens, splitting, chat template."""
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 END, SOLVE, THINK, JUDGE = SPECIAL = ["<|end|>", "<|solve|>", "<|think|>", "<|judge|>"]
+THOUGHT_END = "</think>"  # between a thinking trace and the answer
+RESERVED = [*SPECIAL, THOUGHT_END]  # the first ids; the last is one token and yet plain text
 
 # llama.cpp, src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_QWEN2.
 QWEN2_SPLIT = (
@@ -10,27 +12,33 @@ QWEN2_SPLIT = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# The last user message is the question; instructions in system messages are not for this model;
-# an assistant message after it is the beginning of the answer. The ignored text is read all the
-# same: llama.cpp takes a template that never reads a system message for one that cannot, and would
-# put that message in front of the question.
+# The last user message is the question; an assistant message after it is the beginning of the
+# answer. A tag in a system message chooses the mode, and so does enable_thinking (the name that
+# Qwen3's template has made usual); whatever else the system message says is not for this model.
+# llama.cpp tries a template out: one that never reads a system message is taken for one that
+# cannot, and the message would be put in front of the question.
 CHAT_TEMPLATE = (
-    "{%- set ns = namespace(question='', prefix='', ignored='') -%}"
+    "{%- set ns = namespace(mode='<|solve|>', question='', prefix='') -%}"
+    "{%- if enable_thinking is defined and enable_thinking -%}"
+    "{%- set ns.mode = '<|think|>' -%}"
+    "{%- endif -%}"
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'user' -%}"
     "{%- set ns.question = message['content'] -%}{%- set ns.prefix = '' -%}"
     "{%- elif message['role'] == 'assistant' -%}"
     "{%- set ns.prefix = message['content'] -%}"
-    "{%- else -%}"
-    "{%- set ns.ignored = message['content'] -%}"
+    "{%- elif '<|think|>' in message['content'] -%}"
+    "{%- set ns.mode = '<|think|>' -%}"
+    "{%- elif '<|judge|>' in message['content'] -%}"
+    "{%- set ns.mode = '<|judge|>' -%}"
     "{%- endif -%}"
     "{%- endfor -%}"
-    "{{- '<|solve|>' + ns.question + '\\n' + ns.prefix -}}"
+    "{{- ns.mode + ns.question + '\\n' + ns.prefix -}}"
 )
 
 
 def build(merges: list[tuple[str, str]], vocab: dict[str, int]) -> Tokenizer:
-    """Assemble the tokenizer around a vocabulary; special tokens must have ids 0 to 3."""
+    """Assemble the tokenizer around a vocabulary; ``RESERVED`` must have the first ids."""
     tokenizer = Tokenizer(models.BPE(vocab=vocab or None, merges=merges or None))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -40,4 +48,5 @@ def build(merges: list[tuple[str, str]], vocab: dict[str, int]) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.add_tokens([AddedToken(THOUGHT_END, special=False, normalized=False)])
     return tokenizer

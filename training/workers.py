@@ -8,6 +8,7 @@ free takes the next part.
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -45,6 +46,14 @@ class Workers:
             grad.copy_(flat[at : at + grad.numel()].view_as(grad))
             at += grad.numel()
         return flat[at:].tolist()
+
+    def gather(self, mine: list[Any]) -> list[Any]:
+        """Return the lists of all workers as one, in the order of their ranks."""
+        if self.count == 1:
+            return mine
+        lists: list[Any] = [None] * self.count
+        dist.all_gather_object(lists, mine)
+        return [item for part in lists for item in part]
 
 
 def start_workers(work: Callable[[Workers], None], count: int, meeting: Path) -> None:
