@@ -71,7 +71,7 @@ def prompt(problem: Problem, mode: str = "<|solve|>", prefix: str = "") -> Promp
     return Prompt((Message("system", mode), Message("user", problem.question)), prefix)
 
 
-def generate(problem: Problem, seed: int, mode: str = "<|solve|>") -> Generate:
+def generate(problem: Problem, seed: int | None, mode: str = "<|solve|>") -> Generate:
     """Sample one whole text."""
     return Generate(prompt(problem, mode), Sampling(LONGEST[mode], TEMPERATURE, seed=seed))
 

@@ -1,11 +1,11 @@
 """How the embedded model judges its own partial solutions: AUC of its rewards.
 
-    scripts/bench model_judge [--questions 500] [--samples 4] [--json FILE] [--picture FILE]
+    scripts/bench model_judge [--questions 500] [--samples 3] [--json FILE] [--picture FILE]
 
 Solutions of held-out problems are sampled at temperature 0.7 and cut after every line; a partial
-solution is right when its results so far are those of the worked solution. The AUC is the chance
-that a right one has a higher reward than a wrong one (ties count half). Intervals: 95 %, bootstrap
-over questions.
+solution is right when its lines are those of the worked solution. The AUC is the chance that a
+right one has a higher reward than a wrong one (ties count half): of all parts as they were sampled,
+and of the distinct ones. Intervals: 95 %, bootstrap over questions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,14 @@ RIGHT, WRONG = "#4c9a6a", "#b5534c"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One partial solution of question number `question`, `lines` lines long."""
+    """One partial solution of question `question`, `lines` lines long, sampled `count` times."""
 
     question: int
     text: str
     lines: int
     is_right: bool
     is_whole: bool
+    count: int
 
 
 async def measure(options: argparse.Namespace) -> tuple[list[Part], list[float]]:
@@ -48,9 +49,9 @@ async def measure(options: argparse.Namespace) -> tuple[list[Part], list[float]]
     works = [generate(p, seed) for p in problems for seed in range(options.samples)]
     async with started(options.engine, threads=options.threads) as (engine, description):
         drawn = await at_once(description.slots, sampler(engine), works, "sampling")
-        texts: dict[int, set[str]] = defaultdict(set)
+        texts: dict[int, list[str]] = defaultdict(list)
         for index, generated in enumerate(drawn):
-            texts[index // options.samples].add(generated.text)
+            texts[index // options.samples].append(generated.text)
         parts = [part for q, found in texts.items() for part in parts_of(q, problems[q], found)]
 
         async def judge(part: Part) -> float:
@@ -60,15 +61,14 @@ async def measure(options: argparse.Namespace) -> tuple[list[Part], list[float]]
         return parts, await at_once(description.slots, judge, parts, "judging")
 
 
-def parts_of(question: int, problem: Problem, texts: set[str]) -> list[Part]:
-    """Cut solutions after every line; equal parts of one question count once."""
-    found: dict[str, Part] = {}
-    for text in sorted(texts):
+def parts_of(question: int, problem: Problem, texts: list[str]) -> list[Part]:
+    """Cut solutions after every line, and count equal parts."""
+    found: Counter[tuple[str, int, bool, bool]] = Counter()
+    for text in texts:
         lines = text.strip().split("\n")
         for end, is_right in enumerate(grade(problem, lines).is_right, 1):
-            part = "\n".join(lines[:end])
-            found.setdefault(part, Part(question, part, end, is_right, end == len(lines)))
-    return list(found.values())
+            found["\n".join(lines[:end]), end, is_right, end == len(lines)] += 1
+    return [Part(question, *part, count) for part, count in found.items()]
 
 
 def auc(is_right: np.ndarray[Any, Any], rewards: np.ndarray[Any, Any]) -> float:
@@ -117,11 +117,14 @@ def figures(parts: list[Part], rewards: list[float]) -> dict[str, Any]:
     reward = np.array(rewards)
     siblings = question * 100 + np.array([part.lines for part in parts])
     longest = max(part.lines for part in parts)
+    sampled = np.repeat(np.arange(len(parts)), [part.count for part in parts])
     return {
-        "parts": len(parts),
+        "parts": len(sampled),
+        "distinct": len(parts),
         "questions": len(np.unique(question)),
-        "right": float(right.mean()),
-        "auc": interval(right, reward, question),
+        "right": float(right[sampled].mean()),
+        "auc": interval(right[sampled], reward[sampled], question[sampled]),
+        "auc_distinct": interval(right, reward, question),
         "auc_partial": interval(right[~whole], reward[~whole], question[~whole]),
         "auc_whole": interval(right[whole], reward[whole], question[whole]),
         "auc_same_question_and_length": within(right, reward, siblings),
@@ -130,18 +133,23 @@ def figures(parts: list[Part], rewards: list[float]) -> dict[str, Any]:
             for n in range(1, longest + 1)
             if 0 < right[mine := np.array([p.lines == n for p in parts])].sum() < mine.sum()
         },
-        "rewards_right": np.histogram(reward[right], bins=20, range=(0, 1))[0].tolist(),
-        "rewards_wrong": np.histogram(reward[~right], bins=20, range=(0, 1))[0].tolist(),
+        **{
+            name: np.histogram(reward[sampled][mine], bins=20, range=(0, 1))[0].tolist()
+            for name, mine in (
+                ("rewards_right", right[sampled]),
+                ("rewards_wrong", ~right[sampled]),
+            )
+        },
     }
 
 
 def show(found: dict[str, Any]) -> None:
     """Print the figures for people."""
     print(
-        f"{found['parts']} parts of the model's own solutions to {found['questions']} "
-        f"held-out problems, {found['right']:.1%} right"
+        f"{found['parts']} parts ({found['distinct']} distinct) of the model's own solutions to "
+        f"{found['questions']} held-out problems, {found['right']:.1%} right"
     )
-    for key in ("auc", "auc_partial", "auc_whole"):
+    for key in ("auc", "auc_distinct", "auc_partial", "auc_whole"):
         value = found[key]
         print(f"{key:>28} {value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]")
     key = "auc_same_question_and_length"
@@ -172,7 +180,7 @@ def draw(found: dict[str, Any], target: Path) -> None:
 def main() -> None:
     """Measure, print, write and draw."""
     parser = arguments(__doc__.split("\n", 1)[0])
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=3)
     options = parser.parse_args()
     found = figures(*asyncio.run(measure(options)))
     show(found)

@@ -156,7 +156,7 @@ def draw(found: dict[str, Any], target: Path) -> None:
 def main() -> None:
     """Measure, print, write and draw."""
     parser = arguments(__doc__.split("\n", 1)[0])
-    parser.add_argument("--plain", type=int, default=4, help="plain solutions a problem")
+    parser.add_argument("--plain", type=int, default=2, help="plain solutions a problem")
     options = parser.parse_args()
     found = asyncio.run(measure(options))
     show(found)

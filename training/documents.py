@@ -11,7 +11,7 @@ from tokenizers import Encoding, Tokenizer
 
 from dynasor.datasets import Problem
 from dynasor.datasets.arithmetic import conclusion
-from dynasor.datasets.arithmetic.slips import Attempt
+from dynasor.datasets.arithmetic.slips import Attempt, careless
 from dynasor.datasets.arithmetic.thoughts import think
 from vocabulary import END, JUDGE, SOLVE, THINK, THOUGHT_END
 
@@ -19,6 +19,7 @@ LIMITS = (20, 50, 100, 200, 500, 999)  # bounds of the numbers, whatever the cou
 PROMPT_WEIGHT = 0.1  # learning to write questions is not the goal, but helps to read them
 LINE_WEIGHT, TOKEN_WEIGHT = 6.0, 1.5  # of the verdict after a line, and within one
 READ_WEIGHT = 0.5  # of the next token instead
+CARELESSNESS = 0.25  # chance of a slip at a step with numbers of three digits
 CUT_SHARE = 0.4  # of the traces are cut anywhere and the answer is asked for at once
 GOOD, BAD = "+", "-"
 
@@ -32,10 +33,10 @@ class Document:
     weights: list[float]
 
 
-def solve(tokenizer: Tokenizer, problem: Problem) -> Document:
-    """Return a problem and its worked solution."""
+def solve(tokenizer: Tokenizer, problem: Problem, rng: Random) -> Document:
+    """Return a problem and a solution, worked out as carelessly as the model shall."""
     prompt = f"{SOLVE}{problem.question}\n"
-    encoding = tokenizer.encode(prompt + problem.solution + END)
+    encoding = tokenizer.encode(prompt + careless(problem, CARELESSNESS, rng) + END)
     return _continuation(encoding.ids, [_prompt_or(1.0, encoding, len(prompt))])
 
 

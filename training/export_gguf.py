@@ -1,10 +1,6 @@
 """Write a training checkpoint as a GGUF file for llama.cpp.
 
-Usage: python training/export_gguf.py DIR/checkpoint.pt OUT.gguf [--type q8_0|f16] [--soften 1.65]
-
-``--soften S`` divides the logits by S, by way of the final norm: the model at temperature T then
-samples as it did at S * T, and its greedy text stays the same. The shipped file has S = 1.65, so
-that samples disagree at the usual temperature of 0.7; S = 1 leaves the model as it was trained.
+Usage: python training/export_gguf.py DIR/checkpoint.pt OUT.gguf [--type f16|q8_0]
 """
 
 import argparse
@@ -88,7 +84,7 @@ def write_shape(writer: gguf.GGUFWriter, shape: Shape, file_type: gguf.LlamaFile
     writer.add_file_type(file_type)
 
 
-def export(checkpoint: Path, out: Path, kind: str, soften: float) -> None:
+def export(checkpoint: Path, out: Path, kind: str) -> None:
     """Convert one file; matrices take the type asked for, norms stay 32-bit."""
     state = torch.load(checkpoint, map_location="cpu")
     shape = Shape(**state["shape"])
@@ -98,8 +94,6 @@ def export(checkpoint: Path, out: Path, kind: str, soften: float) -> None:
     write_tokenizer(writer, state["tokenizer"])
     for name, tensor in state["model"].items():
         weight = tensor.float().numpy()
-        if name == "norm.weight":
-            weight = weight / np.float32(soften)
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             weight = interleave(weight, shape.heads)
         if weight.ndim == 1:
@@ -119,10 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--type", choices=TYPES, default="q8_0")
-    parser.add_argument("--soften", type=float, default=1.0, help="divide the logits by this")
+    parser.add_argument("--type", choices=TYPES, default="f16")
     options = parser.parse_args()
-    export(options.checkpoint, options.out, options.type, options.soften)
+    export(options.checkpoint, options.out, options.type)
 
 
 if __name__ == "__main__":

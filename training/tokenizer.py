@@ -56,7 +56,7 @@ def main() -> None:
     tokenizer.save(str(options.out))
     rng = Random(1)
     documents = {
-        "solve": lambda problem: solve(tokenizer, problem),
+        "solve": lambda problem: solve(tokenizer, problem, rng),
         "think": lambda problem: think_at_length(tokenizer, problem, rng),
         "judge": lambda problem: judge(tokenizer, problem, attempt(problem, rng), rng),
     }

@@ -1,6 +1,6 @@
 """Train the embedded model to solve, to think and to judge, on generated word problems.
 
-Usage: python training/train.py --tokenizer TOK.json --out DIR [--minutes 80] [--workers 2]
+Usage: python training/train.py --tokenizer TOK.json --out DIR [--minutes 85] [--workers 2]
 
 The learning rate depends on the share of the wall time that is spent, so a run of any length ends
 fully annealed. DIR/checkpoint.pt is rewritten every minute; the same command resumes from it.
@@ -32,7 +32,7 @@ from workers import Workers, start_workers
 PARTS, PART_TOKENS = 6, 2048  # a step is six batches of about so many tokens
 POOL = 256  # problems that are sorted by length at a time
 CHECKPOINT_SECONDS, CHECK_SECONDS = 60, 240
-MODES, SHARES = ("solve", "think", "judge"), (0.35, 0.27, 0.38)
+MODES, SHARES = ("solve", "think", "judge"), (0.42, 0.27, 0.31)
 EASY_SHARE, EASY_STEPS = 0.1, range(1, 5)  # the first tenth of the time has short problems only
 EASY_LIMITS = (20, 50, 100)
 OWN_AT = (0.4, 0.6, 0.8)  # shares of the time at which the model solves problems for its judge
@@ -64,7 +64,7 @@ def documents(tokenizer: Tokenizer, seed: int, own: list[Document]) -> Iterator[
             problem = next(easy if is_easy else mixed)
             mode = rng.choices(MODES, SHARES)[0]
             if mode == "solve":
-                pool.append(solve(tokenizer, problem))
+                pool.append(solve(tokenizer, problem, rng))
             elif mode == "think":
                 pool.append(think_at_length(tokenizer, problem, rng))
             elif own and rng.random() < OWN_SHARE:
@@ -296,7 +296,7 @@ class Run:
         """Return held-out documents of each mode."""
         rng, asked = Random(0), heldout(96)
         return {
-            "solve": [solve(self.tokenizer, p) for p in asked],
+            "solve": [solve(self.tokenizer, p, rng) for p in asked],
             "judge": [judge(self.tokenizer, p, attempt(p, rng), rng) for p in asked],
         }
 
@@ -328,7 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=80, help="wall time of the whole run")
+    parser.add_argument("--minutes", type=float, default=85, help="wall time of the whole run")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes; 1 with a GPU")
     parser.add_argument(

@@ -76,16 +76,17 @@ def test_auc_of_one_side_alone(judge):
 
 
 def test_parts_of_a_solution(judge):
-    """A solution is cut after every line; parts that two solutions share count once."""
+    """A solution is cut after every line; parts that two solutions share are one, counted twice."""
     (problem,) = heldout(1)
     right = problem.solution
     wrong = right.replace("=", "=9", 1)
-    parts = judge.parts_of(7, problem, {right, wrong, right + "\n"})
+    parts = judge.parts_of(7, problem, [right, wrong, right + "\n"])
     assert {part.text for part in parts if part.is_right} == {
         "\n".join(right.split("\n")[:end]) for end in range(1, len(right.split("\n")) + 1)
     }
     assert all(part.question == 7 for part in parts)
     assert sum(part.is_whole for part in parts) == 2
+    assert sorted({(part.is_right, part.count) for part in parts}) == [(False, 1), (True, 2)]
 
 
 def test_probes(thinking):

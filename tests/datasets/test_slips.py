@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynasor.datasets.arithmetic import Problem, Quantity, Step, conclusion, problems
-from dynasor.datasets.arithmetic.slips import Attempt, attempt, grade, misread
-from dynasor.datasets.arithmetic.steps import recalculate
+from dynasor.datasets.arithmetic.slips import Attempt, attempt, careless, grade, misread
+from dynasor.datasets.arithmetic.steps import operate, recalculate
 
 EQUATION = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)\.")
 
@@ -230,6 +230,25 @@ def test_a_wrong_attempt_carries_on(attempts):
         lengths.add(len(lines) - problem.steps)
     assert false == {0, 1}
     assert lengths == {0, -1}
+
+
+def test_careless_solutions_slip_where_numbers_are_large():
+    """Only steps with three digits slip, as often as asked, and what follows uses the result."""
+    rng = Random(0)
+    large = slipped = 0
+    for problem in islice(problems("train", 3, limit=[50, 999]), 400):
+        right = problem.solution.split("\n")
+        lines = careless(problem, 0.25, rng).split("\n")
+        assert len(lines) == len(right)
+        assert lines[-1] == conclusion(int(lines[-2].rsplit("=")[-1].removesuffix(".")))
+        for line in lines[:-1]:
+            left, sign, right_, _ = re.fullmatch(r"(\d+)(.)(\d+)=(\d+)\.", line).groups()
+            is_large = max(int(left), int(right_), operate(int(left), sign, int(right_))) >= 100
+            assert is_large or is_true(line)
+            large += is_large
+            slipped += not is_true(line)
+    assert 0.1 < slipped / large < 0.3
+    assert careless(problem, 0.0, rng) == problem.solution
 
 
 def test_errors_strike_at_every_step(attempts):

@@ -117,7 +117,7 @@ def launch(model: Path, folder: Path) -> Server:
     command += [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", model, "--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768"]
     quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -133,14 +133,25 @@ def launch(model: Path, folder: Path) -> Server:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def python() -> Path:
+    """The interpreter that has vLLM, transformers and torch."""
     if not PYTHON.exists():
         pytest.skip("there is no .venv-vllm; scripts/test-vllm makes it")
-    folder = tmp_path_factory.mktemp("vllm")
-    model = folder / "tiny"
-    convert = [PYTHON, ROOT / "training" / "gguf_to_hf.py", MODEL, model]
+    return PYTHON
+
+
+@pytest.fixture(scope="session")
+def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model as a folder for transformers and vLLM."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    convert = [python, ROOT / "training" / "gguf_to_hf.py", MODEL, folder]
     subprocess.run(convert, check=True, timeout=120)
-    server = launch(model, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = launch(model, tmp_path_factory.mktemp("vllm"))
     try:
         server.wait_until_up()
         yield server

@@ -47,7 +47,7 @@ ZONES = ("easy", "hard", "hopeless")
 def demo(
     problems: Annotated[
         int, typer.Option("--problems", "-n", min=1, max=5000, help="How many held-out problems.")
-    ] = 80,
+    ] = 40,
     policy: PolicyOption = None,
     cap: CapOption = None,
     seed: SeedOption = None,

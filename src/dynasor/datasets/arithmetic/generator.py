@@ -67,8 +67,7 @@ def problems(
     """
     if split not in ("train", "heldout"):
         raise ValueError(f"split is {split!r}, expected 'train' or 'heldout'")
-    if not steps or not all(1 <= count <= MAX_STEPS for count in steps):
-        raise ValueError(f"steps is {steps!r}, expected counts from 1 to {MAX_STEPS}")
+    _check_steps(steps)
     if limit is not None and not (limit and all(bound >= 20 for bound in limit)):
         raise ValueError(f"limit is {limit!r}, expected bounds of 20 or more")
     return _generate(split, seed, steps, limit)
@@ -78,8 +77,8 @@ def heldout(count: int, seed: int = 0) -> list[Problem]:
     """Return ``count`` distinct held-out problems, an even mix of 1 to 8 steps.
 
     Problem ``i`` has ``1 + i % 8`` steps as long as no duplicate is skipped, so every prefix of
-    the list is a mix as well: a quarter easy (1 and 2 steps, numbers to 50), a quarter with 3
-    and 4 steps (to 100), a quarter with 5 and 6 (to 200) and a quarter with 7 and 8 (to 300).
+    the list is a mix as well: a quarter is easy (1 and 2 steps, numbers to 500), in the others
+    (:func:`limits`) numbers go up to 999, in half of the longest quarter to 1999.
 
     Raises:
         ValueError: ``count`` is negative.
@@ -96,8 +95,18 @@ def split_of(solution: str) -> Split:
 
 
 def limits(steps: int) -> tuple[int, ...]:
-    """Return the bounds one of which a problem's numbers keep to; a final sum may be twice that."""
-    return {0: (20, 50), 1: (50, 100), 2: (100, 200), 3: (100, 300)}[(steps - 1) // 2]
+    """Return the bounds one of which a problem's numbers keep to; a final sum may be twice that.
+
+    Raises:
+        ValueError: ``steps`` is not 1 to 8.
+    """
+    _check_steps([steps])
+    return ((50, 500), (999,), (999,), (999, 1999))[(steps - 1) // 2]
+
+
+def _check_steps(steps: Sequence[int]) -> None:
+    if not steps or not all(1 <= count <= MAX_STEPS for count in steps):
+        raise ValueError(f"steps is {steps!r}, expected counts from 1 to {MAX_STEPS}")
 
 
 def _distinct(stream: Iterator[Problem]) -> Iterator[Problem]:

@@ -40,6 +40,30 @@ def misread(number: int, rng: Random) -> int:
             return wrong
 
 
+def careless(problem: Problem, chance: float, rng: Random) -> str:
+    """Return a solution that slips with this chance at each step with a number of three digits.
+
+    What follows a slip is worked out from its result; a slip that would make a later step
+    impossible is not made.
+    """
+    results: dict[int, int] = {}
+    for index in range(len(problem.calculation)):
+        step = _worked(problem, results)[index]
+        if max(step.left.value, step.right.value, step.result) < 100 or rng.random() >= chance:
+            continue
+        slipped = results | {index: misread(step.result, rng)}
+        if recalculate(problem.calculation, slipped) is not None:
+            results = slipped
+    steps = _worked(problem, results)
+    return "\n".join([*(f"{step}." for step in steps), conclusion(steps[-1].result)])
+
+
+def _worked(problem: Problem, results: dict[int, int]) -> list[Step]:
+    steps = recalculate(problem.calculation, results)
+    assert steps is not None, "only what is possible is made"
+    return steps
+
+
 def attempt(problem: Problem, rng: Random) -> Attempt:
     """Return the right solution, or as often one that goes wrong at some step and carries on."""
     steps = list(problem.calculation)
