@@ -35,7 +35,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             for name in options.engine
         }
         for block in range(options.blocks + 1):
-            # Without seeds: vLLM 0.32 on the CPU ends with an error in larger batches of seeded calls.
+            # Without seeds: seeded calls in large batches end vLLM 0.32 on the CPU with an error.
             works = [generate(p, None) for p in problems for _ in range(4)]
             turn = block % len(engines)
             names = list(engines)

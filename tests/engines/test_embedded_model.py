@@ -78,7 +78,7 @@ async def test_probe_is_well_formed_anywhere(model, problems):
 
 
 async def test_judges(model, problems):
-    """Right solutions have a higher reward than the same with another number in the first line."""
+    """A right first line has more reward than the same with another result, on average."""
     items = []
     for problem in problems:
         first = problem.solution.split("\n")[0]
@@ -86,5 +86,6 @@ async def test_judges(model, problems):
         items += [prompt(problem, SOLVE, f"{head}={int(result) + wrong}.\n") for wrong in (0, 10)]
     rewards = (await model.score(Score(tuple(items)), Meter())).rewards
     assert all(0 <= reward <= 1 for reward in rewards)
-    better = sum(right > wrong for right, wrong in zip(rewards[::2], rewards[1::2], strict=True))
-    assert better >= 14
+    assert len(set(rewards)) == len(rewards)
+    right, wrong = rewards[::2], rewards[1::2]
+    assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.03, (right, wrong)
