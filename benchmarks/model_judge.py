@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from _model import arguments, at_once, generate, prompt, sampler, started
+from _figures import figure, save
+from _model import arguments, at_once, finish, generate, prompt, sampler, started
 from dynasor.core.types import Score
 from dynasor.datasets import Problem, heldout
 from dynasor.datasets.arithmetic.slips import grade
@@ -160,21 +160,14 @@ def show(found: dict[str, Any]) -> None:
 
 def draw(found: dict[str, Any], target: Path) -> None:
     """Draw the rewards of right and of wrong parts."""
-    import matplotlib as mpl  # noqa: PLC0415 - only where a picture is asked for
-
-    mpl.use("agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    plt.rcParams.update({"svg.hashsalt": "dynasor", "font.size": 10, "svg.fonttype": "none"})
-    figure, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
+    drawn, (axes,) = figure()
     edges = np.linspace(0, 1, 21)
     for key, colour in (("right", RIGHT), ("wrong", WRONG)):
         counts = np.array(found[f"rewards_{key}"])
         axes.stairs(counts / counts.sum(), edges, fill=True, color=colour, alpha=0.5, label=key)
     axes.set(xlabel="reward of a partial solution", ylabel="share of the right, of the wrong")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title=f"AUC {found['auc']['estimate']:.3f}")
-    figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None, dpi=120)
+    save(drawn, target)
 
 
 def main() -> None:
@@ -182,12 +175,7 @@ def main() -> None:
     parser = arguments(__doc__.split("\n", 1)[0])
     parser.add_argument("--samples", type=int, default=3)
     options = parser.parse_args()
-    found = figures(*asyncio.run(measure(options)))
-    show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found) + "\n")
-    if options.picture:
-        draw(found, options.picture)
+    finish(options, figures(*asyncio.run(measure(options))), show, draw)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from _model import at_once, generate, sampler, started
+from _model import at_once, finish, generate, sampler, started
 from dynasor.datasets import heldout
 from dynasor.evaluate import ratio_of_sums
 from dynasor.runtime import MonotonicClock
@@ -35,7 +34,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             for name in options.engine
         }
         for block in range(options.blocks + 1):
-            # Without seeds: seeded calls in large batches end vLLM 0.32 on the CPU with an error.
+            # Without seeds: vLLM 0.32 on the CPU ends with an error where it has read only a part
+            # of a seeded call's prompt.
             works = [generate(p, None) for p in problems for _ in range(4)]
             turn = block % len(engines)
             names = list(engines)
@@ -85,10 +85,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     options.engine = options.engine or ["embedded"]
-    found = asyncio.run(measure(options))
-    show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found) + "\n")
+    finish(options, asyncio.run(measure(options)), show)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from _model import answer_of, arguments, at_once, generate, mean, prompt, sampler, started
+from _figures import figure, save
+from _model import answer_of, arguments, at_once, finish, generate, mean, prompt, sampler, started
 from dynasor.core.types import Generate, Generated, Sampling
 from dynasor.datasets import Problem, heldout
 from dynasor.engines.protocol import Engine, Meter
@@ -132,13 +132,7 @@ def show(found: dict[str, Any]) -> None:
 
 def draw(found: dict[str, Any], target: Path) -> None:
     """Draw the probed accuracy over the trace."""
-    import matplotlib as mpl  # noqa: PLC0415 - only where a picture is asked for
-
-    mpl.use("agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    plt.rcParams.update({"svg.hashsalt": "dynasor", "font.size": 10, "svg.fonttype": "none"})
-    figure, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
+    drawn, (axes,) = figure()
     shares = 100 * np.array(found["shares"])
     probed = found["probed"]
     axes.fill_between(
@@ -148,9 +142,8 @@ def draw(found: dict[str, Any], target: Path) -> None:
     for key, style, label in (("final", "--", "final answer"), ("plain", ":", "plain solution")):
         axes.axhline(found[key]["estimate"], color="#555555", linestyle=style, label=label)
     axes.set(xlabel="share of the thinking trace (%)", ylabel="answer is right", ylim=(0, 1))
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None, dpi=120)
+    save(drawn, target)
 
 
 def main() -> None:
@@ -158,12 +151,7 @@ def main() -> None:
     parser = arguments(__doc__.split("\n", 1)[0])
     parser.add_argument("--plain", type=int, default=2, help="plain solutions a problem")
     options = parser.parse_args()
-    found = asyncio.run(measure(options))
-    show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found) + "\n")
-    if options.picture:
-        draw(found, options.picture)
+    finish(options, asyncio.run(measure(options)), show, draw)
 
 
 if __name__ == "__main__":

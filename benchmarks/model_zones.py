@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from _model import answer_of, arguments, at_once, generate, mean, sampler, started
+from _figures import figure, save
+from _model import answer_of, arguments, at_once, finish, generate, mean, sampler, started
 from dynasor.core.types import Generated
 from dynasor.datasets import Problem, heldout
 
@@ -134,13 +134,7 @@ def show(found: dict[str, Any]) -> None:
 
 def draw(found: dict[str, Any], target: Path) -> None:
     """Draw the scaling curve between its zones, and how often each question is answered right."""
-    import matplotlib as mpl  # noqa: PLC0415 - only where a picture is asked for
-
-    mpl.use("agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    plt.rcParams.update({"svg.hashsalt": "dynasor", "font.size": 10, "svg.fonttype": "none"})
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    drawn, (left, right) = figure(columns=2, size=(9, 3.4))
     samples, tokens = found["samples"], found["tokens_per_sample"]
     easy = found["unanimous_and_right"]["estimate"]
     hopeless = found["never_right"]["estimate"]
@@ -160,9 +154,7 @@ def draw(found: dict[str, Any], target: Path) -> None:
     colours = [HOPELESS] + [BETWEEN] * (samples - 1) + [EASY]
     right.bar(range(samples + 1), counts, color=colours, edgecolor="#555555", linewidth=0.4)
     right.set(xlabel=f"right answers in {samples} samples", ylabel="questions")
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None, dpi=120)
+    save(drawn, target)
 
 
 def main() -> None:
@@ -170,12 +162,7 @@ def main() -> None:
     parser = arguments(__doc__.split("\n", 1)[0])
     parser.add_argument("--samples", type=int, default=20)
     options = parser.parse_args()
-    found = figures(asyncio.run(measure(options)))
-    show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found) + "\n")
-    if options.picture:
-        draw(found, options.picture)
+    finish(options, figures(asyncio.run(measure(options))), show, draw)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
-import matplotlib.pyplot as plt
 import numpy as np
+
+from _figures import figure, save
 
 ROOT = Path(__file__).parents[1]
 EVEN, OURS = "#9aa5b1", "#1769aa"
@@ -25,10 +23,9 @@ EVEN, OURS = "#9aa5b1", "#1769aa"
 
 def draw(found: dict[str, Any], target: Path) -> None:
     """Draw both policies' tokens over how often the model is right."""
-    plt.rcParams.update({"svg.hashsalt": "dynasor", "font.size": 10, "svg.fonttype": "none"})
     questions = found["questions"]
     right = np.array([q["right_votes"] for q in questions])
-    figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+    drawn, (axes,) = figure(size=(7.2, 3.4))
     jitter = np.random.default_rng(0).uniform(-0.35, 0.35, len(questions))
     for name, colour, label in (
         ("even", EVEN, f"even allocation, {found['cap']} branches each"),
@@ -43,9 +40,8 @@ def draw(found: dict[str, Any], target: Path) -> None:
     axes.set_xlim(-0.7, 20.7)
     axes.set_xticks(range(0, 21, 5))
     axes.set_ylim(0, None)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper right")
-    figure.savefig(target, metadata={"Date": None})
+    save(drawn, target)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ from dynasor.engines.judge import Judge
 from dynasor.engines.llamacpp import SHIPPED_JUDGE, LlamaCppEngine
 from dynasor.wiring import make_engines
 
-
-@pytest.fixture(autouse=True)
-def _bare(tmp_path, monkeypatch):
-    """An empty folder, and no settings in the environment."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("DYNASOR_"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def write(text, name="dynasor.toml"):

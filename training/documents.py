@@ -33,10 +33,16 @@ class Document:
     weights: list[float]
 
 
-def solve(tokenizer: Tokenizer, problem: Problem, rng: Random) -> Document:
-    """Return a problem and a solution, worked out as carelessly as the model shall."""
+def solve(
+    tokenizer: Tokenizer, problem: Problem, rng: Random, carelessness: float = CARELESSNESS
+) -> Document:
+    """Return a problem and a solution, by default as careless as the model shall work it out.
+
+    ``carelessness`` is the chance of a slip at a step with a number of three digits; with 0 the
+    solution is right.
+    """
     prompt = f"{SOLVE}{problem.question}\n"
-    encoding = tokenizer.encode(prompt + careless(problem, CARELESSNESS, rng) + END)
+    encoding = tokenizer.encode(prompt + careless(problem, carelessness, rng) + END)
     return _continuation(encoding.ids, [_prompt_or(1.0, encoding, len(prompt))])
 
 

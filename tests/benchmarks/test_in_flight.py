@@ -5,19 +5,12 @@ from __future__ import annotations
 import gzip
 import importlib
 import json
-from pathlib import Path
 
 import pytest
 
 from dynasor.core.types import PolicySpec
 
 CAP = 10
-
-
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch):
-    """Benchmarks are scripts: they import one another from their own folder."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
 
 from dynasor.core.types import Generated, Usage
 from dynasor.datasets import heldout
-
-
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch):
-    """Benchmarks are scripts: they import one another from their own folder."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
 
 
 @pytest.fixture
@@ -31,6 +25,28 @@ def judge(benchmarks):
 @pytest.fixture
 def thinking(benchmarks):
     return importlib.import_module("model_thinking")
+
+
+@pytest.fixture
+def sampling(benchmarks):
+    return importlib.import_module("_model")
+
+
+@pytest.mark.parametrize("names", [(), ("json",), ("picture",), ("json", "picture")])
+def test_only_what_is_asked_for_is_written(sampling, tmp_path, names):
+    """Figures are always shown, but written and drawn only into files that were named."""
+    asked = [part for name in names for part in (f"--{name}", str(tmp_path / name))]
+    options = sampling.arguments("a benchmark").parse_args(asked)
+    shown, found = [], {"estimate": 0.5}
+
+    def draw(figures, target):
+        target.write_text(str(figures))
+
+    sampling.finish(options, found, shown.append, draw)
+    assert shown == [found]
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    if "json" in names:
+        assert json.loads((tmp_path / "json").read_text()) == found
 
 
 def test_zones_are_counted(zones):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 
 import pytest
@@ -15,13 +14,9 @@ from dynasor.cli import main
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(no_settings, monkeypatch, capsys):
     """Call `dynasor` in an empty folder: the exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    for name in os.environ:
-        if name.startswith("DYNASOR_"):
-            monkeypatch.delenv(name)
 
     def call(*arguments, engine=None):
         if engine is not None:

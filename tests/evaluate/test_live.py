@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
@@ -13,17 +12,10 @@ from dynasor.core.types import PolicySpec
 from dynasor.engines.scripted import ScriptedEngine
 from dynasor.evaluate import Question, run_trial
 
+pytestmark = pytest.mark.usefixtures("no_settings")
+
 EVEN = PolicySpec("even", has_lock=False)
 SHORT = PolicySpec("threshold", {"detect": 2, "at": 0.0}, has_lock=False)
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(tmp_path, monkeypatch):
-    """Run without settings of the machine's owner."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith("DYNASOR_"):
-            monkeypatch.delenv(name)
 
 
 def questions(count=10):
