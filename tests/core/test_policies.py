@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys.policies import play, view, votes_of, voting
 
 from dynasor.core.allocation import (
     Beta,
@@ -24,44 +25,6 @@ from dynasor.core.allocation import (
 from dynasor.core.certaindex import Votes
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
-
-
-def view(knob=0, granted=0, cap=20, speculative=0, votes=None, **certaindex):
-    return View(cap, granted, speculative, knob, certaindex, votes)
-
-
-def votes_of(*groups, max_weight=1.0):
-    """Votes launched and finished in this order; pairs carry a weight."""
-    votes = Votes(max_weight)
-    for group in groups:
-        votes.record(votes.launch(), *(group if isinstance(group, tuple) else (group,)))
-    return votes
-
-
-def voting(*groups, cap=20, granted=None, **rest):
-    knob = len(groups)
-    granted = knob if granted is None else granted
-    return view(knob, granted, cap, votes=votes_of(*groups), **rest)
-
-
-def play(policy, outcomes, cap, certaindex=lambda votes: {"entropy": votes.finished.certaindex()}):
-    """Settle one unit at a time; return what each look said, and the most that ran at once."""
-    votes, granted, most, looks = Votes(), 0, 0, []
-    tickets = []
-    for knob in range(len(outcomes) + 1):
-        signals = certaindex(votes) if knob else {}
-        decision = policy.decide(View(cap, granted, 0, knob, signals, votes))
-        looks.append(decision)
-        if isinstance(decision, Stop):
-            break
-        granted += decision.needed
-        tickets += [votes.launch() for _ in range(decision.needed)]
-        assert granted <= cap
-        assert granted > knob, f"nothing runs after {knob}"
-        most = max(most, granted - knob)
-        votes.record(tickets[knob], outcomes[knob])
-    return looks, most
-
 
 # Even.
 
@@ -382,11 +345,16 @@ def test_lock_before_the_inner_policy():
 # By name.
 
 
+NEEDED = {"length": {"tokens": 100}, "skyline": {"curves": [[[0.5, 10]]]}}
+"""The parameters without a default."""
+
+
 @pytest.mark.parametrize("name", policies())
 def test_by_name(name):
     """Every policy that ships is built from its name, with or without the lock."""
-    assert isinstance(make_policy(PolicySpec(name, {}, False), policies()), policies()[name])
-    assert isinstance(make_policy(PolicySpec(name), policies()), Lock)
+    needed = NEEDED.get(name, {})
+    assert isinstance(make_policy(PolicySpec(name, needed, False), policies()), policies()[name])
+    assert isinstance(make_policy(PolicySpec(name, needed), policies()), Lock)
 
 
 def test_unknown_policy():

@@ -96,9 +96,9 @@ class Votes:
     """The votes of one program, counted both as they finish and in launch order.
 
     Completion order favours short answers, so statistical policies read `settled`: the votes of
-    the longest run of launches, from the first on, that have all finished. `finished` has every
-    vote. `lost` counts launches that ended without a vote because their calls failed.
-    `max_weight` bounds any single vote's weight.
+    the longest run of launches, from the first on, that have all finished; `sequence` has their
+    classes in that order. `finished` has every vote. `lost` counts launches that ended without a
+    vote because their calls failed. `max_weight` bounds any single vote's weight.
     """
 
     __slots__ = (
@@ -109,12 +109,14 @@ class Votes:
         "launched",
         "lost",
         "max_weight",
+        "sequence",
         "settled",
     )
 
     def __init__(self, max_weight: float = 1.0) -> None:
         self.finished = Tally()
         self.settled = Tally()
+        self.sequence: list[int | None] = []
         self.launched = 0
         self.lost = 0
         self.max_weight = max_weight
@@ -144,6 +146,7 @@ class Votes:
             self._next += 1
             if settled is not None:
                 self.settled.add(*settled)
+                self.sequence.append(settled[0])
 
     def leader(self) -> int | None:
         """Return the class that wins now: the policy's choice where it made one."""

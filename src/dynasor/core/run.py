@@ -275,6 +275,7 @@ class ProgramRun:
                 self.program.knob,
                 self.certaindex,
                 self.program.votes,
+                self.bill.finished_tokens,
             )
         )
         if isinstance(decision, Stop):

@@ -308,7 +308,7 @@ class Scheduler:
                 error_kind="" if error is None else kind_of(error),
                 error="" if error is None else str(error),
                 knob=run.program.knob,
-                cap=run.units.cap,
+                cap=run.program.cap,
                 certaindex=run.certaindex,
                 votes=run.votes(),
                 cause=self._outbox.cause,

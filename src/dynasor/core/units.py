@@ -13,9 +13,9 @@ class Units:
     """Counts units and hands them to the strands that ask.
 
     `granted` are needed units granted so far, `speculative` those handed out or ready to be, and
-    not settled: together never above `cap`. A needed grant first promotes speculative units that
-    already run: those of speculative strands (`runners`), then those that were handed out and not
-    forked as such.
+    not settled: together never above `cap`, which a grant may lower. A needed grant
+    first promotes speculative units that already run: those of speculative strands (`runners`),
+    then those that were handed out and not forked as such.
     """
 
     __slots__ = ("_askers", "_credit", "_idle", "_unforked", "cap", "granted", "runners")
@@ -57,6 +57,8 @@ class Units:
         if grant.speculative:
             room = self.cap - self.granted - self.speculative
             self._idle += max(0, min(grant.speculative, room))
+        if grant.cap is not None:
+            self.cap = max(self.granted + self.speculative, min(self.cap, grant.cap))
         return promoted
 
     def hand_out(self) -> list[tuple[StrandState, Granted]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dynasor.core.program import Program
+from dynasor.programs.best_of_n import BestOfN
 from dynasor.programs.self_consistency import SelfConsistency
 
-__all__ = ["SelfConsistency", "programs"]
+__all__ = ["BestOfN", "SelfConsistency", "programs"]
 
 
 def programs() -> dict[str, type[Program]]:
     """Return the programs that ship, by name."""
-    return {SelfConsistency.name: SelfConsistency}
+    return {kind.name: kind for kind in (SelfConsistency, BestOfN)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 from dynasor.core.certaindex import Votes
 from dynasor.core.errors import CallFailed
-from dynasor.core.program import Ask, Context, Fork, Group, Program, Sample, Strand
+from dynasor.core.program import Ask, Context, Fork, Group, Operation, Program, Sample, Strand
 from dynasor.core.task import Task
-from dynasor.core.types import Answer, Generate, Sampling
+from dynasor.core.types import Answer, Generate, Generated, Sampling
 
 __all__ = ["SelfConsistency"]
 
@@ -35,7 +37,8 @@ class SelfConsistency(Program):
     _losses_in_a_row: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.votes: Votes = Votes()
+        self._votes = Votes()
+        self.votes = self._votes
 
     def execute(self, context: Context) -> Strand:
         """Run branches in as many strands as the policy lets run side by side."""
@@ -62,11 +65,12 @@ class SelfConsistency(Program):
                 yield from self._branch(task, work)
 
     def _branch(self, task: Task, work: Generate) -> Strand:
-        ticket = self.votes.launch()
+        ticket = self._votes.launch()
         try:
             sample = yield Sample(work)
+            weight = yield from self._weigh(work, sample)
         except CallFailed:
-            self.votes.lose(ticket)
+            self._votes.lose(ticket)
             self.knob += 1
             self._losses_in_a_row += 1
             if self._losses_in_a_row >= min(self.cap, HOPELESS_LOSSES):
@@ -76,15 +80,24 @@ class SelfConsistency(Program):
         value = task.extract(sample.text)
         group = yield Group(value)
         if value is not None and group is not None:
-            self._texts.setdefault(group, Answer(value, sample.text))
-        self.votes.record(ticket, group)
+            self._keep(group, Answer(value, sample.text), weight)
+        self._votes.record(ticket, group, weight)
         self.knob += 1
+
+    def _weigh(self, work: Generate, sample: Generated) -> Generator[Operation, Any, float]:
+        """Return the weight of a branch's vote, in [0, 1]."""
+        yield from ()
+        return 1.0
+
+    def _keep(self, group: int, answer: Answer, weight: float) -> None:
+        """Remember the text that answers for its class."""
+        self._texts.setdefault(group, answer)
 
     def update_certaindex(self) -> dict[str, float]:
         """Return the entropy form over all votes so far."""
-        return {"entropy": self.votes.finished.certaindex()}
+        return {"entropy": self._votes.finished.certaindex()}
 
     def answer(self) -> Answer | None:
         """Return the first finished member of the winning class."""
-        winner = self.votes.leader()
+        winner = self._votes.leader()
         return None if winner is None else self._texts[winner]

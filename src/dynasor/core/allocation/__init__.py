@@ -12,16 +12,20 @@ import msgspec
 
 from dynasor.core.allocation.policies import Beta, Even, Lock, Stepwise, Threshold, posterior
 from dynasor.core.allocation.policy import Grant, Policy, Stop, View
+from dynasor.core.allocation.published import Esc, Length, Skyline
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
 
 __all__ = [
     "Beta",
+    "Esc",
     "Even",
     "Grant",
+    "Length",
     "Lock",
     "Policy",
     "PolicyShelf",
+    "Skyline",
     "Stepwise",
     "Stop",
     "Threshold",
@@ -38,7 +42,15 @@ SHELF_SIZE = 256
 
 def policies() -> dict[str, type[Policy]]:
     """Return the policies that ship, by name."""
-    return {"even": Even, "threshold": Threshold, "stepwise": Stepwise, "beta": Beta}
+    return {
+        "even": Even,
+        "threshold": Threshold,
+        "stepwise": Stepwise,
+        "beta": Beta,
+        "esc": Esc,
+        "length": Length,
+        "skyline": Skyline,
+    }
 
 
 def make_policy(spec: PolicySpec, known: Mapping[str, type[Policy]]) -> Policy:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import comb
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from dynasor.core.allocation.grants import Count, Extra, Share, is_boundary, is_certain, refill
 from dynasor.core.allocation.policy import Grant, Policy, Stop, View
 from dynasor.core.errors import ConfigError
 
 __all__ = ["Beta", "Even", "Lock", "Stepwise", "Threshold", "posterior"]
-
-Count = Annotated[int, Meta(ge=1)]
-Extra = Annotated[int, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class Even(Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +29,7 @@ class Even(Struct, frozen=True, forbid_unknown_fields=True):
         """Grant up to the cap; stop when all of it is settled."""
         if view.knob >= view.cap:
             return Stop("cap")
-        return _refill(view, view.cap, self.in_flight)
+        return refill(view, view.cap, self.in_flight)
 
 
 class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,10 +48,10 @@ class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
         """Grant `detect` units, measure, then stop or grant the rest."""
         if view.knob >= view.cap:
             return Stop("cap")
-        if view.knob == view.granted == self.detect and _is_certain(view, self.at):
+        if view.knob == view.granted == self.detect and is_certain(view, self.at):
             return Stop("certain")
         end = self.detect if view.knob < self.detect else view.cap
-        return _refill(view, end, self.in_flight)
+        return refill(view, end, self.in_flight)
 
 
 class Stepwise(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,11 +65,10 @@ class Stepwise(Struct, frozen=True, forbid_unknown_fields=True):
         """Grant one block, measure when it is settled, stop or grant the next."""
         if view.knob >= view.cap:
             return Stop("cap")
-        is_boundary = view.knob == view.granted and view.knob > 0 and view.knob % self.every == 0
-        if is_boundary and _is_certain(view, self.at):
+        if is_boundary(view, self.every) and is_certain(view, self.at):
             return Stop("certain")
         end = (view.knob // self.every + 1) * self.every
-        return _refill(view, end, self.in_flight)
+        return refill(view, end, self.in_flight)
 
 
 class Beta(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +97,7 @@ class Beta(Struct, frozen=True, forbid_unknown_fields=True):
                 return Stop("certain", tally.leader())
         if view.knob >= view.cap:
             return Stop("cap", tally.leader())
-        return _refill(view, view.cap, self.in_flight, self.speculative)
+        return refill(view, view.cap, self.in_flight, self.speculative)
 
 
 class Lock(Struct, frozen=True):
@@ -135,27 +131,3 @@ def posterior(leader: int, runner_up: int) -> float:
     trials = leader + runner_up + 1
     tail = sum(comb(trials, k) for k in range(leader + 1))
     return tail / (1 << trials)
-
-
-def _refill(view: View, end: int, in_flight: int | None, speculative: int = 0) -> Grant:
-    """Grant so that `in_flight` units run, none of them beyond `end`."""
-    wanted = min(end, view.cap)
-    if in_flight is not None:
-        wanted = min(wanted, view.knob + in_flight)
-    needed = max(0, wanted - view.granted)
-    if not speculative:
-        return Grant(needed)
-    still_speculative = max(0, view.speculative - needed)  # the others become needed ones
-    extra = min(speculative, view.cap - view.granted - needed) - still_speculative
-    return Grant(needed, max(0, extra))
-
-
-def _is_certain(view: View, at: float | dict[str, float]) -> bool:
-    thresholds = at if isinstance(at, dict) else {"entropy": at}
-    for signal, least in thresholds.items():
-        if signal not in view.certaindex:
-            known = ", ".join(view.certaindex) or "none"
-            raise ConfigError(f"the policy needs the signal {signal!r}; the program has: {known}")
-        if view.certaindex[signal] < least:
-            return False
-    return True

@@ -22,6 +22,7 @@ class View(Struct, frozen=True, gc=False):
 
     `granted` counts the needed units handed out so far, `speculative` those handed out to fill
     idle slots and not settled yet, `knob` all that are settled; `cap` bounds them together.
+    `tokens` are the completion tokens of its calls that ended well.
     `certaindex` maps signal names to values in [0, 1]; `votes` is None where the program does
     not vote.
     """
@@ -32,13 +33,19 @@ class View(Struct, frozen=True, gc=False):
     knob: int
     certaindex: Mapping[str, float]
     votes: Votes | None
+    tokens: int = 0
 
 
 class Grant(Struct, frozen=True, gc=False):
-    """So many more units may run: `needed` ones, and `speculative` ones in idle slots."""
+    """So many more units may run: `needed` ones, and `speculative` ones in idle slots.
+
+    `cap` lowers the program's cap from now on, so that policies and orderings know that it will
+    not go further; it never goes below what is granted, and never rises.
+    """
 
     needed: int = 0
     speculative: int = 0
+    cap: int | None = None
 
 
 class Stop(Struct, frozen=True, gc=False):
