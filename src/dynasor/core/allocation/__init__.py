@@ -13,6 +13,7 @@ import msgspec
 from dynasor.core.allocation.policies import Beta, Even, Lock, Stepwise, Threshold, posterior
 from dynasor.core.allocation.policy import Grant, Policy, Stop, View
 from dynasor.core.allocation.published import Esc, Length, Skyline
+from dynasor.core.allocation.sequential import Sequential
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
 
@@ -25,6 +26,7 @@ __all__ = [
     "Lock",
     "Policy",
     "PolicyShelf",
+    "Sequential",
     "Skyline",
     "Stepwise",
     "Stop",
@@ -47,6 +49,7 @@ def policies() -> dict[str, type[Policy]]:
         "threshold": Threshold,
         "stepwise": Stepwise,
         "beta": Beta,
+        "sequential": Sequential,
         "esc": Esc,
         "length": Length,
         "skyline": Skyline,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from dynasor.core.allocation.policy import Grant, View
+from dynasor.core.certaindex import Tally
 from dynasor.core.errors import ConfigError
 
-__all__ = ["Count", "Extra", "Share", "is_boundary", "is_certain", "refill"]
+__all__ = ["Count", "Extra", "Share", "is_boundary", "is_certain", "refill", "tally_of"]
 
 Count = Annotated[int, Meta(ge=1)]
 Extra = Annotated[int, Meta(ge=0)]
@@ -47,3 +48,10 @@ def is_certain(view: View, at: float | dict[str, float]) -> bool:
         if view.certaindex[signal] < least:
             return False
     return True
+
+
+def tally_of(view: View, policy: str, order: Literal["launch", "finish"]) -> Tally:
+    """Return the votes that a policy reads; raise `ConfigError` where the program has none."""
+    if view.votes is None:
+        raise ConfigError(f"the policy {policy!r} needs votes, and this program does not vote")
+    return view.votes.settled if order == "launch" else view.votes.finished

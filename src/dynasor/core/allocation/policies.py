@@ -13,9 +13,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-from dynasor.core.allocation.grants import Count, Extra, Share, is_boundary, is_certain, refill
+from dynasor.core.allocation.grants import (
+    Count,
+    Extra,
+    Share,
+    is_boundary,
+    is_certain,
+    refill,
+    tally_of,
+)
 from dynasor.core.allocation.policy import Grant, Policy, Stop, View
-from dynasor.core.errors import ConfigError
 
 __all__ = ["Beta", "Even", "Lock", "Stepwise", "Threshold", "posterior"]
 
@@ -87,10 +94,7 @@ class Beta(Struct, frozen=True, forbid_unknown_fields=True):
 
     def decide(self, view: View) -> Grant | Stop:
         """Stop on the posterior; keep `in_flight` units running otherwise."""
-        votes = view.votes
-        if votes is None:
-            raise ConfigError("the policy 'beta' needs votes, and this program does not vote")
-        tally = votes.settled if self.order == "launch" else votes.finished
+        tally = tally_of(view, "beta", self.order)
         if tally.size >= 2:
             first, second = tally.top_two()
             if first > 0 and posterior(int(first), int(second)) >= self.confidence:
