@@ -16,8 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dynasor.core.config import OrderingSpec, SchedulerConfig
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
+from dynasor.profile import read_profile
 
-__all__ = ["MOST_BRANCHES", "Settings", "load_settings", "parse_ordering", "parse_policy"]
+__all__ = [
+    "MOST_BRANCHES",
+    "Settings",
+    "format_policy",
+    "load_settings",
+    "parse_ordering",
+    "parse_policy",
+]
 
 MOST_BRANCHES = 1_000
 """A cap above this is a slip of the pen: thirty times the largest in the paper's table 2."""
@@ -63,6 +71,30 @@ class Settings(BaseModel):
         description="text after a partial solution that makes it judge; as above if unset",
     )
     task: str = Field("math", description="prompt, answer extraction, grouping and grading")
+    grouping: str = Field(
+        "task",
+        description="which answers are the same: what the task says, or 'meaning' "
+        "(free text, by embeddings)",
+    )
+    similarity: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.75, description="cosine of two embeddings from which on their texts mean the same"
+    )
+    embedding_engine: str | None = Field(
+        None,
+        description="URL of a server with /v1/embeddings, or 'local'; if unset the engine where "
+        "it embeds, else the local model",
+    )
+    embedding_model: str | None = Field(
+        None, description="model name to ask the embedding engine for; its first if unset"
+    )
+    embedding_api_key: str | None = Field(
+        None, description="bearer token for the embedding engine", repr=False
+    )
+    profile: Path | None = Field(
+        None,
+        description="a calibrated policy from `dynasor calibrate`: its policy, lock, cap and task "
+        "hold unless a flag says otherwise",
+    )
     policy: str = Field("beta", description="allocation policy, as NAME or NAME:key=value,...")
     lock: bool = Field(default=True, description="also stop when the leader cannot be overtaken")
     ordering: str = Field("gang", description="whose calls run next, as NAME or NAME:key=value,...")
@@ -99,6 +131,7 @@ class Settings(BaseModel):
 def load_settings(path: Path | None = None, **flags: Any) -> Settings:
     """Return the settings; flags that are None were not given.
 
+    From weak to strong: defaults, the file, the environment, the profile, flags.
     `path` None reads `dynasor.toml` of the working folder if there is one. Raises `ConfigError`
     or `UnknownName` in one line that says where the setting stands.
     """
@@ -111,6 +144,11 @@ def load_settings(path: Path | None = None, **flags: Any) -> Settings:
     merged |= environment
     given = {name: value for name, value in flags.items() if value is not None}
     _refuse_unknown(given, "setting")
+    profile = given.get("profile") or merged.get("profile")
+    if profile:
+        calibrated = _from_profile(Path(profile))
+        merged |= calibrated
+        places |= dict.fromkeys(calibrated, f" in the profile {profile}")
     merged |= given
     places |= dict.fromkeys(given, "")
     if isinstance(merged.get("engine"), str):
@@ -121,7 +159,7 @@ def load_settings(path: Path | None = None, **flags: Any) -> Settings:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         place = places.get(str(first["loc"][0]), "")
-        shown = "unusable" if name.startswith("api_key") else repr(first["input"])
+        shown = "unusable" if name.endswith("api_key") else repr(first["input"])
         raise ConfigError(f"setting {name!r}{place} is {shown}: {first['msg']}") from exc
 
 
@@ -129,6 +167,12 @@ def parse_policy(text: str, *, has_lock: bool = True) -> PolicySpec:
     """Read `NAME` or `NAME:key=value,...`; values are JSON where they can be, else text."""
     name, params = _parse(text, "policy")
     return PolicySpec(name, params, has_lock)
+
+
+def format_policy(spec: PolicySpec) -> str:
+    """Write a policy so that `parse_policy` reads it again; the lock is not part of it."""
+    params = ",".join(f"{key}={json.dumps(value)}" for key, value in spec.params.items())
+    return f"{spec.name}:{params}" if params else spec.name
 
 
 def parse_ordering(text: str, aging_factor: float) -> OrderingSpec:
@@ -178,6 +222,16 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"settings file {path} is not TOML: {exc}") from exc
     _refuse_unknown(values, f"setting in {path}:")
     return values
+
+
+def _from_profile(path: Path) -> dict[str, Any]:
+    profile = read_profile(path)
+    return {
+        "policy": format_policy(profile.policy_spec()),
+        "lock": profile.lock,
+        "cap": profile.cap,
+        "task": profile.task,
+    }
 
 
 def _from_environment() -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,15 +22,21 @@ from dynasor.engines.http import HttpEngine
 from dynasor.engines.judge import PLAIN_JUDGE, Judge
 from dynasor.engines.llamacpp import SHIPPED_JUDGE, LlamaCppEngine
 from dynasor.engines.protocol import Description, Engine
+from dynasor.installed import installed
 from dynasor.journal import Header, JournalWriter, refuse_existing
+from dynasor.profile import read_profile
 from dynasor.programs import programs
 from dynasor.runtime import Driver, MonotonicClock
 from dynasor.tasks import tasks
+from dynasor.tasks.groupings import BY_MEANING, BY_TASK, groupings
 from dynasor.workers import Workers
+from dynasor.workers.comparer import Comparer, Comparers
 
 __all__ = ["Machine", "build_id", "make_catalog", "make_engines"]
 
 GGUF = ".gguf"
+LOCAL = "local"
+"""As `embedding_engine`: the small model that the extra `semantic` installs."""
 OWN_SLOTS, OWN_CONTEXT = 32, 768
 """The embedded model is tiny and so is its context."""
 FILE_SLOTS, FILE_CONTEXT = 8, 4096
@@ -48,12 +56,12 @@ def make_catalog(
     extra_policies: Mapping[str, type[Policy]] | None = None,
     extra_orderings: Mapping[str, type[Ordering]] | None = None,
 ) -> Catalog:
-    """Return everything that ships, and the user's own."""
+    """Return everything that ships, what other packages register, and the user's own."""
     return Catalog(
-        programs={**programs(), **(extra_programs or {})},
+        programs={**programs(), **installed("programs"), **(extra_programs or {})},
         tasks=tasks(),
-        policies={**policies(), **(extra_policies or {})},
-        orderings={**orderings(), **(extra_orderings or {})},
+        policies={**policies(), **installed("policies"), **(extra_policies or {})},
+        orderings={**orderings(), **installed("orderings"), **(extra_orderings or {})},
     )
 
 
@@ -96,6 +104,32 @@ def _judge(settings: Settings, otherwise: Judge) -> Judge:
     )
 
 
+def _make_embedder(settings: Settings) -> Engine | None:
+    """Return the server that the settings name for embeddings only; nothing is started."""
+    name = settings.embedding_engine
+    if settings.grouping != BY_MEANING or name is None or name == LOCAL:
+        return None
+    if "://" not in name:
+        raise ConfigError(
+            f"embedding_engine {name!r} is neither a URL (http://host:port) nor {LOCAL!r}"
+        )
+    return HttpEngine(
+        name,
+        model=settings.embedding_model,
+        seconds_limit=settings.engine_seconds,
+        api_key=settings.embedding_api_key,
+    )
+
+
+def _grouped(catalog: Catalog, settings: Settings) -> Catalog:
+    """Return the catalog whose task of the settings sorts answers as their grouping says."""
+    known = {**groupings(), **installed("groupings")}
+    if settings.grouping not in known:
+        raise UnknownName("grouping", settings.grouping, known)
+    task = known[settings.grouping](catalog.tasks[settings.task])
+    return replace(catalog, tasks={**catalog.tasks, settings.task: task})
+
+
 class Machine:
     """Everything that runs: a scheduler, its driver, engines and workers, started and stopped."""
 
@@ -115,16 +149,23 @@ class Machine:
         if not engines:
             raise ConfigError("no engine is named; at least one is needed")
         self.settings = settings
-        self.catalog = catalog
+        self.catalog = catalog = _grouped(catalog, settings)
         self.engines = {f"{n}@{engine.address}": engine for n, engine in enumerate(engines)}
         self.descriptions: dict[str, Description] = {}
         self.workers = Workers(settings.workers)
+        self.comparers = Comparers(self.workers)
+        self._embedder = _make_embedder(settings)
         if journal is not None:
+            if settings.grouping != BY_TASK:  # a replay would group by the task, and differ
+                raise ConfigError(
+                    f"a journal does not know of grouping {settings.grouping!r} and could not be "
+                    "replayed: leave the journal or the grouping out"
+                )
             refuse_existing(journal)
         self._journal_path = journal
         self._journal: JournalWriter | None = None
         scheduler = Scheduler(config, catalog)
-        self.driver = Driver(scheduler, self.engines, self.workers, MonotonicClock())
+        self.driver = Driver(scheduler, self.engines, self.comparers, MonotonicClock())
 
     @property
     def slots(self) -> int:
@@ -140,6 +181,9 @@ class Machine:
             if isinstance(description, BaseException):
                 raise description
             self.descriptions[name] = description
+        self._check_profile()
+        if self.settings.grouping == BY_MEANING:
+            self.comparers.use(await self._by_meaning(), self.settings.task)
         if self._journal_path is not None:  # not before: a failed start leaves no file behind
             header = Header(1, build_id(), self.driver.scheduler.config)
             self._journal = JournalWriter(self._journal_path, header)
@@ -153,11 +197,43 @@ class Machine:
             if replicas:
                 self.driver.send(PoolChanged(pool, replicas))
 
+    def _check_profile(self) -> None:
+        """Warn of a profile that was made for another model or task than what runs here."""
+        if self.settings.profile is None:
+            return
+        profile = read_profile(self.settings.profile)
+        for model in sorted({one.model for one in self.descriptions.values()}):
+            for misfit in profile.misfits(model=model, task=self.settings.task):
+                logging.getLogger("dynasor").warning(
+                    "warning: %s: %s; calibrate for it", self.settings.profile, misfit
+                )
+
+    async def _by_meaning(self) -> Comparer:
+        """Return who sorts by meaning, with the named source of embeddings or one that works."""
+        from dynasor.runtime.embedding import by_meaning  # noqa: PLC0415 - loads numpy
+
+        name = self.settings.embedding_engine
+        engines = [
+            engine
+            for replica, engine in self.engines.items()
+            if name is None and "embed" in self.descriptions[replica].supports
+        ]
+        if self._embedder is not None:
+            await self._embedder.start()
+            engines = [self._embedder]
+        return await by_meaning(
+            engines,
+            self.settings.similarity,
+            seconds_limit=self.settings.engine_seconds,
+            or_local=name in {None, LOCAL},
+        )
+
     async def close(self) -> None:
         """Stop everything, whatever state it is in."""
         await self.driver.close()
         results = await asyncio.gather(
             *(engine.close() for engine in self.engines.values()),
+            *([self._embedder.close()] if self._embedder is not None else []),
             self.workers.close(),
             return_exceptions=True,
         )
