@@ -10,8 +10,11 @@ from typer.main import get_command
 
 from dynasor.cli.ask import ask
 from dynasor.cli.batch import batch
+from dynasor.cli.calibrate import calibrate
 from dynasor.cli.demo import demo
+from dynasor.cli.drift import drift
 from dynasor.cli.errors import exit_code, one_line
+from dynasor.cli.evaluate import evaluate
 from dynasor.cli.replay import replay
 
 __all__ = ["app", "main"]
@@ -27,6 +30,9 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("ask")(ask)
 app.command("batch")(batch)
+app.command("evaluate")(evaluate)
+app.command("calibrate")(calibrate)
+app.command("drift")(drift)
 app.command("replay")(replay)
 
 

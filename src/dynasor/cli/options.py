@@ -19,6 +19,7 @@ __all__ = [
     "ModelOption",
     "OrderingOption",
     "PolicyOption",
+    "ProfileOption",
     "SeedOption",
     "SlotsOption",
     "TaskOption",
@@ -51,6 +52,10 @@ PolicyOption = Annotated[
         help="Allocation policy.",
         show_default="beta",
     ),
+]
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option("--profile", help="A calibrated policy, from `dynasor calibrate`."),
 ]
 LockOption = Annotated[
     bool | None,

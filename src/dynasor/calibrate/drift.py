@@ -1,0 +1,148 @@
+"""Drift: whether programs still behave as they did when a profile was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from dynasor.core.errors import ConfigError, UserError
+from dynasor.profile import Behaviour, Profile
+
+__all__ = ["FEWEST", "Change", "Drift", "compare_behaviour", "read_behaviour"]
+
+FEWEST = 30
+"""Live questions below which nothing is said: the test would hardly ever see a change."""
+SIGNIFICANT = 0.01
+NOTABLE = 0.15
+"""Kolmogorov-Smirnov distance below which a change, however certain, is too small to matter."""
+
+
+class Change(Struct, frozen=True):
+    """One measure then and now: means, the greatest distance of the distributions, its p-value."""
+
+    measure: str
+    then: float
+    now: float
+    distance: float
+    p_value: float
+    has_changed: bool
+
+
+class Drift(Struct, frozen=True):
+    """What became of each measure, and whether the profile should be made anew.
+
+    `is_due` None: too few live questions to say.
+    """
+
+    live: int
+    changes: tuple[Change, ...]
+    is_due: bool | None
+    advice: str
+
+
+def compare_behaviour(profile: Profile, live: Behaviour) -> Drift:
+    """Compare live programs with those of the profile's calibration.
+
+    Two-sample Kolmogorov-Smirnov tests, with Holm's correction over the measures; a change counts
+    where it is significant at 1 % and the distance is at least 0.15. Raises `ConfigError` where
+    scipy is not installed.
+    """
+    try:
+        from scipy.stats import ks_2samp  # noqa: PLC0415 - an optional dependency
+    except ImportError as exc:
+        raise ConfigError(
+            "drift needs scipy: install it with pip install 'dynasor-serve[eval]'"
+        ) from exc
+    count = len(live.knob)
+    if count < FEWEST:
+        advice = f"{count} live questions say too little: at least {FEWEST} are needed"
+        return Drift(count, (), None, advice)
+    found: list[tuple[str, float, float, float, float]] = []
+    for measure in Behaviour.__struct_fields__:
+        then, now = getattr(profile.behaviour, measure), getattr(live, measure)
+        test = ks_2samp(then, now, method="asymp")
+        found.append(
+            (
+                measure,
+                float(np.mean(then)),
+                float(np.mean(now)),
+                float(test.statistic),
+                float(test.pvalue),
+            )
+        )
+    passed = _holm([row[4] for row in found])
+    changes = tuple(
+        Change(*row, has_changed=is_significant and row[3] >= NOTABLE)
+        for row, is_significant in zip(found, passed, strict=True)
+    )
+    changed = [change.measure for change in changes if change.has_changed]
+    if changed:
+        advice = f"calibrate again: {', '.join(changed)} changed"
+    else:
+        advice = "the profile still fits"
+    return Drift(count, changes, bool(changed), advice)
+
+
+def read_behaviour(path: Path) -> tuple[Behaviour, dict[str, set[str]]]:
+    """Read how programs behaved from an output of `dynasor batch`.
+
+    Returns that, and the names of models and tasks that stand there. Records of failed questions
+    are left out. Raises `UserError` for a file that is none.
+    """
+    certaindex: list[float] = []
+    knob: list[float] = []
+    tokens: list[float] = []
+    names: dict[str, set[str]] = {"model": set(), "task": set(), "policy": set()}
+    for body in _bodies(path):
+        story = body.get("dynasor")
+        if body.get("error") is not None or not isinstance(story, dict) or not story.get("knob"):
+            continue
+        signals = story.get("certaindex") or {}
+        certaindex.append(float(next(iter(signals.values()), 0.0)))
+        knob.append(story["knob"] / story["cap"])
+        spent = body["usage"]["completion_tokens_details"]["finished_tokens"]
+        tokens.append(spent / story["knob"])
+        for name, value in (
+            ("model", body.get("model")),
+            ("task", story.get("task")),
+            ("policy", story.get("policy")),
+        ):
+            if isinstance(value, str):
+                names[name].add(value)
+    return Behaviour(tuple(certaindex), tuple(knob), tuple(tokens)), names
+
+
+def _bodies(path: Path) -> Iterable[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as exc:
+        raise UserError(f"{path} cannot be read: {exc.strerror}") from exc
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = msgspec.json.decode(line)
+            response = record["response"]
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as exc:
+            if number == len(lines):
+                return  # the last record of a run that was killed, or is still running
+            raise UserError(
+                f"{path}, line {number} is no record of a batch; give the output of "
+                "`dynasor batch`, or a trace"
+            ) from exc
+        if response is not None and isinstance(response.get("body"), dict):
+            yield response["body"]
+
+
+def _holm(p_values: Sequence[float]) -> list[bool]:
+    """Return which tests are significant by Holm's step-down procedure (1979)."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    passed = [False] * len(p_values)
+    for rank, place in enumerate(order):
+        if p_values[place] > SIGNIFICANT / (len(p_values) - rank):
+            break
+        passed[place] = True
+    return passed

@@ -1,0 +1,196 @@
+"""`dynasor calibrate`: choose a policy on recorded samples, judge it, write a profile."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dynasor.calibrate import (
+    CALIBRATED,
+    Aim,
+    Chosen,
+    Measurements,
+    calibrate_splits,
+    make_profile,
+    measure,
+)
+from dynasor.cli.options import JsonOption
+from dynasor.cli.traces_given import (
+    CacheOption,
+    GroupingOption,
+    LabelsOption,
+    LossOption,
+    RunCodeOption,
+    bar,
+    parse_width,
+    prepare,
+    sorting_from,
+)
+from dynasor.core.errors import UnknownName
+from dynasor.evaluate.recorded import Recorded
+from dynasor.profile import Profile, Range
+
+__all__ = ["calibrate", "summary"]
+
+DEFAULT = ("beta", "sequential")
+
+
+def calibrate(
+    path: Annotated[Path, typer.Argument(metavar="TRACE", help="A sampling trace with labels.")],
+    out: Annotated[Path, typer.Argument(metavar="PROFILE", help="The profile to write.")],
+    cap: Annotated[int, typer.Option("--cap", help="Most branches of one question.")] = 20,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="NAME",
+            help=f"Policies to choose from; repeat it ({', '.join(CALIBRATED)}).",
+            show_default=", ".join(DEFAULT),
+        ),
+    ] = None,
+    in_flight: Annotated[
+        str, typer.Option("--in-flight", "-w", metavar="W", help="Branches in flight, or 'all'.")
+    ] = "4",
+    loss: LossOption = 0.1,
+    caution: Annotated[
+        float,
+        typer.Option("--caution", min=0, help="Standard errors added to a candidate's loss."),
+    ] = 2.0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Shuffles of every question.")] = 10,
+    splits: Annotated[
+        int, typer.Option("--splits", min=1, help="Random halves; the profile is the first's.")
+    ] = 10,
+    lock: Annotated[
+        bool, typer.Option("--lock/--no-lock", help="Also stop when the leader is safe.")
+    ] = True,
+    labels: LabelsOption = "auto",
+    grouping: GroupingOption = "task",
+    cache: CacheOption = None,
+    run_code: RunCodeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose a policy's parameters on half of the questions and judge them on the other half.
+
+    What saves most tokens wins, of all that lose at most --loss points of accuracy against giving
+    every question the cap. Every number reported comes from questions that the choice did not
+    see.
+    """
+    names = tuple(policy or DEFAULT)
+    for name in names:
+        if name not in CALIBRATED:
+            raise UnknownName("policy to calibrate:", name, CALIBRATED)
+    console = Console(stderr=True)
+    trace, questions = prepare(path, sorting_from(labels, grouping, cache, run_code), console)
+    aim = Aim(
+        cap=cap,
+        width=parse_width(in_flight),
+        loss=loss / 100,
+        caution=caution,
+        seeds=seeds,
+        has_lock=lock,
+    )
+    measured, choices = _choose(questions, names, aim, splits, console)
+    best = _best(choices, aim)
+    today = datetime.now(UTC).date().isoformat()
+    profile = make_profile(trace, measured, choices[best], labels, today)
+    profile.write(out)
+    if as_json:
+        typer.echo(msgspec.json.encode(profile).decode())
+        return
+    shown = Console()
+    shown.print(_table(choices, best))
+    shown.print(summary(profile))
+    shown.print(f"\nwritten to {out}; use it with --profile {out}")
+
+
+def _choose(
+    questions: list[Recorded], names: tuple[str, ...], aim: Aim, splits: int, console: Console
+) -> tuple[Measurements, dict[str, list[Chosen]]]:
+    """Measure all candidates once, then choose and judge each policy on every split."""
+    with bar(console) as progress:
+        task = progress.add_task("replaying candidates", total=None)
+        measured = measure(
+            questions,
+            names,
+            aim,
+            lambda: progress.advance(task),
+            lambda total: progress.update(task, total=total),
+        )
+        task = progress.add_task("choosing and judging", total=splits * len(names))
+        return measured, {
+            name: calibrate_splits(measured, name, splits, lambda: progress.advance(task))
+            for name in names
+        }
+
+
+def _best(choices: dict[str, list[Chosen]], aim: Aim) -> str:
+    """Return the policy that costs least on the questions that the first split was fitted on."""
+
+    def cost(name: str) -> tuple[float, float]:
+        first = choices[name][0].fitted
+        excess = max(0.0, -first.accuracy_change.estimate - aim.loss - 1e-9)
+        return excess, first.tokens
+
+    return min(choices, key=cost)
+
+
+def _table(choices: dict[str, list[Chosen]], best: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (
+        ("policy", "left"),
+        ("saved %, held out", "right"),
+        ("over the splits", "right"),
+        ("accuracy change, points", "right"),
+        ("over the splits", "right"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, splits in choices.items():
+        first = splits[0].judged
+        saved = [100 * one.judged.saved.estimate for one in splits]
+        change = [100 * one.judged.accuracy_change.estimate for one in splits]
+        table.add_row(
+            f"{name} *" if name == best else name,
+            f"{100 * first.saved.estimate:.1f}",
+            f"{fmean(saved):.1f} ({min(saved):.1f} to {max(saved):.1f})",
+            f"{100 * first.accuracy_change.estimate:+.2f}",
+            f"{fmean(change):+.2f} ({min(change):+.2f} to {max(change):+.2f})",
+        )
+    return table
+
+
+def summary(profile: Profile) -> str:
+    """Say in plain words what a profile is and what it was measured to do."""
+    measured = profile.measured
+    params = ", ".join(f"{key}={_short(value)}" for key, value in profile.params.items())
+    width = "all branches" if profile.width is None else f"{profile.width} branches"
+    lock = " with the lock" if profile.lock else ""
+    return (
+        f"\nProfile of {profile.made} for {profile.workload} ({profile.task}) on {profile.model}.\n"
+        f"Policy {profile.policy}{lock}: {params or 'defaults'}.\n"
+        f"Cap {profile.cap}, {width} in flight. Chosen on {measured.fitted_on} questions to lose "
+        f"at most {100 * profile.loss:g} points; judged on {measured.judged_on} others, "
+        f"{measured.shuffles} shuffles each:\n"
+        f"  tokens saved     {_percent(measured.saved)} %\n"
+        f"  accuracy         {_percent(measured.accuracy)} %\n"
+        f"  accuracy change  {_percent(measured.accuracy_change, '+.2f')} points"
+    )
+
+
+def _percent(interval: Range, form: str = ".1f") -> str:
+    low, middle, high = (
+        format(100 * value, form) for value in (interval.low, interval.estimate, interval.high)
+    )
+    return f"{middle} ({low} to {high})"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,147 @@
+"""`dynasor evaluate`: what policies save on recorded samples, and what they cost in accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dynasor.cli.traces_given import (
+    CacheOption,
+    GroupingOption,
+    LabelsOption,
+    LossOption,
+    RunCodeOption,
+    SeedsOption,
+    TracesArgument,
+    WidthsOption,
+    bar,
+    parse_rows,
+    parse_width,
+    prepare,
+    sorting_from,
+)
+from dynasor.evaluate.classes import Sorting
+from dynasor.evaluate.offline import Figures, Plan, evaluate_plan, steps
+from dynasor.evaluate.paired import Interval
+from dynasor.traces import Trace
+
+__all__ = ["evaluate"]
+
+DEFAULT_ROWS = ("threshold", "stepwise", "esc", "beta", "sequential", "even+lock")
+DEFAULT_CAP = 20
+
+
+def evaluate(
+    traces: TracesArgument,
+    cap: Annotated[
+        list[int] | None,
+        typer.Option("--cap", help="Most branches; repeat it for a curve.", show_default="20"),
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="NAME[+lock][:key=value,...]",
+            help="A policy to evaluate; repeat it.",
+            show_default=", ".join(DEFAULT_ROWS),
+        ),
+    ] = None,
+    in_flight: WidthsOption = None,
+    seeds: SeedsOption = 20,
+    loss: LossOption = 0.1,
+    labels: LabelsOption = "auto",
+    grouping: GroupingOption = "task",
+    cache: CacheOption = None,
+    run_code: RunCodeOption = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures to this file ('-': print).")
+    ] = None,
+) -> None:
+    """Replay recorded samples under policies: tokens saved and accuracy, against even allocation.
+
+    Every table has even, the length baseline tuned in hindsight to lose at most --loss points,
+    and an oracle that knows the answers.
+    """
+    plan = Plan(
+        rows=parse_rows(policy or list(DEFAULT_ROWS)),
+        caps=tuple(cap or (DEFAULT_CAP,)),
+        widths=tuple(parse_width(one) for one in in_flight or ["1"]),
+        seeds=seeds,
+        loss=loss / 100,
+    )
+    sorting = sorting_from(labels, grouping, cache, run_code)
+    to_stdout = json_path is not None and str(json_path) == "-"
+    console = Console(stderr=True)
+    found = [_one(path, sorting, plan, console, to_stdout) for path in traces]
+    if json_path is not None:
+        text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
+        if to_stdout:
+            typer.echo(text)
+        else:
+            json_path.write_text(text + "\n")
+
+
+def _one(
+    path: Path, sorting: Sorting, plan: Plan, console: Console, is_quiet: bool
+) -> dict[str, Any]:
+    """Evaluate and show one trace; return its figures."""
+    trace, questions = prepare(path, sorting, console)
+    with bar(console) as progress:
+        task = progress.add_task("replaying", total=steps(plan))
+        lines = evaluate_plan(questions, plan, lambda: progress.advance(task))
+    if not is_quiet:
+        Console().print(_table(trace, len(questions), plan, lines))
+    return {
+        "trace": trace.path.name,
+        "digest": trace.digest,
+        "workload": trace.header.workload,
+        "model": trace.header.model,
+        "questions": len(questions),
+        "seeds": plan.seeds,
+        "labels": sorting.labels,
+        "grouping": sorting.grouping,
+        "has_estimated_tokens": trace.header.has_estimated_tokens,
+        "rows": lines,
+    }
+
+
+def _table(trace: Trace, questions: int, plan: Plan, lines: list[Figures]) -> Table:
+    head = trace.header
+    table = Table(
+        title=f"{head.workload}, {head.model}: {questions} questions, {plan.seeds} shuffles"
+        + (", token counts estimated" if head.has_estimated_tokens else ""),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("cap", justify="right")
+    table.add_column("in flight", justify="right")
+    table.add_column("policy")
+    for name in ("tokens saved %", "accuracy %", "change, points", "branches"):
+        table.add_column(name, justify="right")
+    for line in lines:
+        is_even = line.policy == "even"
+        table.add_row(
+            str(line.cap) if is_even else "",
+            ("all" if line.width is None else str(line.width)) if is_even else "",
+            line.policy,
+            "" if is_even else _spread(line.saved, 1),
+            f"{100 * line.accuracy.estimate:.2f}",
+            "" if is_even else _spread(line.accuracy_change, 2, sign="+"),
+            f"{line.knob:.1f}",
+        )
+    return table
+
+
+def _spread(interval: Interval, digits: int, sign: str = "") -> str:
+    low, middle, high = (
+        f"{100 * value:{sign}.{digits}f}"
+        for value in (interval.low, interval.estimate, interval.high)
+    )
+    return f"{middle} [dim]({low} to {high})[/dim]"

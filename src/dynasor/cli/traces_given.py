@@ -1,0 +1,151 @@
+"""What the commands on recorded samples share: their options, and traces made ready to replay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dynasor.config import parse_policy
+from dynasor.core.allocation import make_policy
+from dynasor.core.errors import ConfigError, UserError
+from dynasor.core.types import PolicySpec
+from dynasor.evaluate.classes import GROUPINGS, LABELS, Sorting, default_cache, sort_trace
+from dynasor.evaluate.recorded import Recorded
+from dynasor.traces import Trace, read_trace
+from dynasor.wiring import make_catalog
+
+__all__ = [
+    "CacheOption",
+    "GroupingOption",
+    "LabelsOption",
+    "LossOption",
+    "RunCodeOption",
+    "SeedsOption",
+    "TracesArgument",
+    "WidthsOption",
+    "bar",
+    "parse_rows",
+    "parse_width",
+    "prepare",
+    "sorting_from",
+]
+
+LOCK = "+lock"
+ALL = "all"
+
+TracesArgument = Annotated[
+    list[Path], typer.Argument(metavar="TRACE...", help="Sampling traces (see `dynasor trace`).")
+]
+WidthsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--in-flight",
+        "-w",
+        metavar="W",
+        help="Branches in flight of one question; repeat it; 'all' for as many as a rule allows.",
+        show_default="1",
+    ),
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Shuffles of every question.")]
+LossOption = Annotated[
+    float,
+    typer.Option("--loss", min=0, help="Accuracy that may be lost, in points (percent)."),
+]
+LabelsOption = Annotated[
+    str,
+    typer.Option("--labels", help=f"What makes an answer good: {', '.join(LABELS)}."),
+]
+GroupingOption = Annotated[
+    str,
+    typer.Option("--grouping", help="Which answers are the same: 'task', or 'tests' (code)."),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", help="Folder that keeps compared answers.", show_default="the user's cache"
+    ),
+]
+RunCodeOption = Annotated[
+    bool, typer.Option("--run-code", help="Permit to run recorded programs, in a sandbox.")
+]
+
+
+def sorting_from(labels: str, grouping: str, cache: Path | None, run_code: bool) -> Sorting:
+    """Return how to sort traces, as the options say; raises `ConfigError`."""
+    if labels not in LABELS:
+        raise ConfigError(f"--labels is {labels!r}; choose one of {', '.join(LABELS)}")
+    if grouping not in GROUPINGS:
+        raise ConfigError(f"--grouping is {grouping!r}; choose one of {', '.join(GROUPINGS)}")
+    processes = len(os.sched_getaffinity(0))
+    return Sorting(labels, grouping, cache or default_cache(), processes, run_code)  # type: ignore[arg-type]
+
+
+def parse_width(text: str) -> int | None:
+    """Read a number of branches in flight."""
+    if text == ALL:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"--in-flight is {text!r}; give a number from 1, or 'all'")
+    return int(text)
+
+
+def parse_rows(given: list[str]) -> dict[str, PolicySpec]:
+    """Read policies written as `NAME[+lock][:key=value,...]`; raises `UserError`."""
+    rows: dict[str, PolicySpec] = {}
+    known = make_catalog().policies
+    for text in given:
+        name, colon, rest = text.partition(":")
+        has_lock = name.endswith(LOCK)
+        spec = parse_policy(name.removesuffix(LOCK) + colon + rest, has_lock=has_lock)
+        make_policy(spec, known)
+        rows[text] = spec
+    return rows
+
+
+def bar(console: Console) -> Progress:
+    """Return a progress bar that leaves nothing behind."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def prepare(
+    path: Path, sorting: Sorting, console: Console, *, needs_quality: bool = True
+) -> tuple[Trace, list[Recorded]]:
+    """Read a trace, sort its answers, and leave out what cannot be judged, saying so.
+
+    Raises `UserError` where nothing is left.
+    """
+    trace = read_trace(path, "sampling")
+    with bar(console) as progress:
+        task = progress.add_task("comparing answers", total=len(trace.lines))
+        questions = sort_trace(trace, sorting, lambda: progress.advance(task))
+    usable = [one for one in questions if one.tokens and (one.has_quality or not needs_quality)]
+    for count, what in (
+        (sum(not one.tokens for one in questions), "have no sample"),
+        (_unjudged(questions) * needs_quality, "have no reference"),
+        (sum(all(c is None for c in one.classes) for one in usable), "never got an answer (kept)"),
+    ):
+        if count:
+            console.print(f"{path}: {count} of {len(questions)} questions {what}", style="yellow")
+    if not usable:
+        raise UserError(
+            f"{path}: no question has both samples and a reference; record with references, or "
+            "choose other --labels"
+        )
+    return trace, usable
+
+
+def _unjudged(questions: list[Recorded]) -> int:
+    return sum(bool(one.tokens) and not one.has_quality for one in questions)
