@@ -27,7 +27,7 @@ def test_registry_is_built_afresh():
 def test_an_unknown_name_is_named():
     """An unknown task raises an error that lists the known ones."""
     assert task("open").name == "open"
-    with pytest.raises(UnknownName, match="known: choice, expression, math, open"):
+    with pytest.raises(UnknownName, match="known: choice, code, expression, math, open"):
         task("sums")
 
 
@@ -62,7 +62,7 @@ def test_sameness_is_symmetric_and_reflexive(name, left, right):
     assert one.same(left, right) == one.same(right, left)
 
 
-@pytest.mark.parametrize("name", ["choice", "expression", "open"])
+@pytest.mark.parametrize("name", ["choice", "code", "expression", "open"])
 @given(left=TEXTS, right=TEXTS)
 def test_only_mathematics_takes_a_worker(name, left, right):
     """All other tasks decide at sight, and their final verdict is the same one."""

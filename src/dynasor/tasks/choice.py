@@ -28,6 +28,7 @@ class ChoiceTask:
     """Questions whose answer is one of the options A to J."""
 
     name = "choice"
+    runs_programs = False
 
     def prompt(self, question: str) -> Prompt:
         r"""Ask for the option's letter in ``\boxed{}``; the question lists its options."""

@@ -30,6 +30,7 @@ class ExpressionTask:
     """
 
     name = "expression"
+    runs_programs = False
 
     def prompt(self, question: str) -> Prompt:
         """Ask for an expression on a line that begins with "Answer:"."""

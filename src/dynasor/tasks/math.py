@@ -51,6 +51,7 @@ class MathTask:
     r"""Questions with one mathematical answer: numbers, formulas, sets, matrices, words."""
 
     name = "math"
+    runs_programs = False
 
     def __init__(self) -> None:
         self._parsed = lru_cache(PARSES_KEPT)(_parse)

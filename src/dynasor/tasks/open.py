@@ -14,6 +14,7 @@ class OpenTask:
     """
 
     name = "open"
+    runs_programs = False
 
     def prompt(self, question: str) -> Prompt:
         """Show the question as it is."""

@@ -15,6 +15,10 @@ class GradedTask(Task, Protocol):
     All methods take text of any script and never raise; only `equal` may be slow.
     """
 
+    @property
+    def runs_programs(self) -> bool:
+        """Whether grading runs the answer as a program, which takes a sandbox and consent."""
+
     def prepare(self) -> None:
         """Load what `equal` needs, so that a worker's first comparison starts at once."""
 
@@ -28,5 +32,6 @@ class GradedTask(Task, Protocol):
     def grade(self, question: str, answer: str | None, gold: str) -> bool | None:
         """Say at once whether `answer` is right; None where `equal(answer, gold)` decides.
 
-        No answer (None) is wrong.
+        No answer (None) is wrong. Where `runs_programs`, None means that running it against
+        `gold`, a program that raises when the answer is wrong, decides.
         """

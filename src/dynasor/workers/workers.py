@@ -10,6 +10,7 @@ from typing import Self
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.tasks import GradedTask, tasks
 from dynasor.workers.bench import Registry
+from dynasor.workers.sandbox import Sandbox, refusal
 from dynasor.workers.verdicts import Pair, Verdict, Verdicts
 from dynasor.workers.worker import Worker
 
@@ -26,17 +27,24 @@ class Workers:
 
     Processes start at the first comparison that needs one. A comparison that is stuck or ends
     its process counts as "different" and as a failure, and is remembered like any verdict.
+    Answers that are programs are graded in `sandbox`, without which none is ever run.
     Close it, or use it as an asynchronous context manager.
     """
 
     def __init__(
-        self, processes: int = 1, seconds_limit: float = 5.0, *, registry: Registry = tasks
+        self,
+        processes: int = 1,
+        seconds_limit: float = 5.0,
+        *,
+        registry: Registry = tasks,
+        sandbox: Sandbox | None = None,
     ) -> None:
         if processes < 1:
             raise ConfigError(f"processes is {processes}: give at least 1")
         if not seconds_limit > 0:
             raise ConfigError(f"seconds_limit is {seconds_limit}: give a positive number")
         self._tasks = registry()
+        self._sandbox = sandbox
         self._verdicts = Verdicts(VERDICTS_KEPT)
         self._workers = [Worker(registry, seconds_limit) for _ in range(processes)]
         # Last in, first out: one busy program keeps one process busy and starts no second.
@@ -78,11 +86,17 @@ class Workers:
         return tuple(classes), failures
 
     async def grade(self, task: str, question: str, answer: str | None, gold: str) -> bool:
-        """Say whether an answer is right; no answer, a stuck and a crashed comparison are not."""
+        """Say whether an answer is right; no answer, a stuck and a crashed comparison are not.
+
+        Where that takes running the answer, `gold` is the program that tests it. Raises
+        `ConfigError` where no sandbox is there to run it in.
+        """
         known = self._task(task)
         verdict = known.grade(question, answer, gold)
         if verdict is not None:
             return verdict
+        if known.runs_programs:
+            return await self._run(question, answer or "", gold)
         if answer is None or _is_long(answer) or _is_long(gold):
             return answer == gold
         return Verdict.SAME in await self._decide(task, [(answer, gold)])
@@ -90,6 +104,11 @@ class Workers:
     async def close(self) -> None:
         """End all processes; comparisons under way raise `DynasorError`."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
+
+    async def _run(self, question: str, answer: str, reference: str) -> bool:
+        if self._sandbox is None:
+            raise refusal()
+        return (await self._sandbox.grade(question, answer, reference)).is_passed
 
     def _task(self, name: str) -> GradedTask:
         if name not in self._tasks:
