@@ -72,7 +72,7 @@ sync_main() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
     fi
     UV_PROJECT_ENVIRONMENT="$ROOT/.venv" VIRTUAL_ENV="$ROOT/.venv" \
-        .venv/bin/uv sync --quiet --frozen --all-extras --compile-bytecode
+        .venv/bin/uv sync --quiet --frozen --all-extras --no-extra semantic --compile-bytecode
     printf '%s' "$wanted" >.venv/.synced
 }
 

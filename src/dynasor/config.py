@@ -95,6 +95,11 @@ class Settings(BaseModel):
         description="a calibrated policy from `dynasor calibrate`: its policy, lock, cap and task "
         "hold unless a flag says otherwise",
     )
+    run_code: bool = Field(
+        default=False,
+        description="permit to run answers of the task 'code' as programs, in a sandbox, to grade "
+        "them",
+    )
     policy: str = Field("beta", description="allocation policy, as NAME or NAME:key=value,...")
     lock: bool = Field(default=True, description="also stop when the leader cannot be overtaken")
     ordering: str = Field("gang", description="whose calls run next, as NAME or NAME:key=value,...")

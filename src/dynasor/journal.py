@@ -36,11 +36,16 @@ FORMAT = 1
 
 
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line: what a replay must start from."""
+    """The first line: what a replay must start from.
+
+    The answers of the task `task` were sorted by the grouping `grouping`.
+    """
 
     journal: int
     build: str
     config: SchedulerConfig
+    task: str = "math"
+    grouping: str = "task"
 
 
 class _Format(Struct, frozen=True):

@@ -28,11 +28,12 @@ from dynasor.profile import read_profile
 from dynasor.programs import programs
 from dynasor.runtime import Driver, MonotonicClock
 from dynasor.tasks import tasks
-from dynasor.tasks.groupings import BY_MEANING, BY_TASK, groupings
+from dynasor.tasks.groupings import BY_MEANING, groupings
 from dynasor.workers import Workers
 from dynasor.workers.comparer import Comparer, Comparers
+from dynasor.workers.sandbox import Sandbox
 
-__all__ = ["Machine", "build_id", "make_catalog", "make_engines"]
+__all__ = ["Machine", "build_id", "grouped", "make_catalog", "make_engines"]
 
 GGUF = ".gguf"
 LOCAL = "local"
@@ -121,13 +122,16 @@ def _make_embedder(settings: Settings) -> Engine | None:
     )
 
 
-def _grouped(catalog: Catalog, settings: Settings) -> Catalog:
-    """Return the catalog whose task of the settings sorts answers as their grouping says."""
+def grouped(catalog: Catalog, task: str, grouping: str) -> Catalog:
+    """Return the catalog whose task of that name sorts answers as the grouping says.
+
+    Raises `UnknownName` for a grouping that nobody registered, and whatever the grouping raises
+    for a task that it cannot sort.
+    """
     known = {**groupings(), **installed("groupings")}
-    if settings.grouping not in known:
-        raise UnknownName("grouping", settings.grouping, known)
-    task = known[settings.grouping](catalog.tasks[settings.task])
-    return replace(catalog, tasks={**catalog.tasks, settings.task: task})
+    if grouping not in known:
+        raise UnknownName("grouping", grouping, known)
+    return replace(catalog, tasks={**catalog.tasks, task: known[grouping](catalog.tasks[task])})
 
 
 class Machine:
@@ -149,18 +153,16 @@ class Machine:
         if not engines:
             raise ConfigError("no engine is named; at least one is needed")
         self.settings = settings
-        self.catalog = catalog = _grouped(catalog, settings)
+        self.catalog = catalog = grouped(catalog, settings.task, settings.grouping)
         self.engines = {f"{n}@{engine.address}": engine for n, engine in enumerate(engines)}
         self.descriptions: dict[str, Description] = {}
-        self.workers = Workers(settings.workers)
+        sandbox = (
+            Sandbox(is_allowed=True, processes=settings.workers) if settings.run_code else None
+        )
+        self.workers = Workers(settings.workers, sandbox=sandbox)
         self.comparers = Comparers(self.workers)
         self._embedder = _make_embedder(settings)
         if journal is not None:
-            if settings.grouping != BY_TASK:  # a replay would group by the task, and differ
-                raise ConfigError(
-                    f"a journal does not know of grouping {settings.grouping!r} and could not be "
-                    "replayed: leave the journal or the grouping out"
-                )
             refuse_existing(journal)
         self._journal_path = journal
         self._journal: JournalWriter | None = None
@@ -185,7 +187,13 @@ class Machine:
         if self.settings.grouping == BY_MEANING:
             self.comparers.use(await self._by_meaning(), self.settings.task)
         if self._journal_path is not None:  # not before: a failed start leaves no file behind
-            header = Header(1, build_id(), self.driver.scheduler.config)
+            header = Header(
+                1,
+                build_id(),
+                self.driver.scheduler.config,
+                self.settings.task,
+                self.settings.grouping,
+            )
             self._journal = JournalWriter(self._journal_path, header)
             self.driver.record_in(self._journal)
         for role, pool in (("generate", "generate"), ("score", "reward"), ("embed", "embed")):

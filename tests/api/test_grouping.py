@@ -8,11 +8,13 @@ import pytest
 from aiohttp import web
 from plays import even, one
 
-from dynasor import Dynasor, wiring
+from dynasor import wiring
 from dynasor.config import load_settings
 from dynasor.core.errors import ConfigError, EngineUnreachable, UnknownName
 from dynasor.core.types import Embed
 from dynasor.engines.scripted import ScriptedEngine
+from dynasor.journal import read_journal, replay
+from dynasor.wiring import grouped, make_catalog
 from dynasor.workers.minilm import PACKAGE
 
 REPLIES = ["Ice is lighter than water.", "Because it is less dense.", "It is magic."]
@@ -244,12 +246,15 @@ def test_bad_settings(settings, kind, message):
     assert "\n" not in str(caught.value)
 
 
-def test_no_journal(tmp_path):
-    """A journal that could not be replayed is not begun."""
+async def test_a_journal_knows_the_grouping(tmp_path):
+    """The journal of a run grouped by meaning is replayed with the same grouping only."""
     journal = tmp_path / "run.journal"
-    with pytest.raises(ConfigError, match="leave the journal or the grouping out"):
-        Dynasor(replies(), task="open", grouping="meaning", journal=journal)
-    assert not journal.exists()
+    async with by_meaning(replies(vector=direction), journal=journal) as dynasor:
+        await dynasor.run(ask())
+    header, _ = read_journal(journal)
+    again = replay(journal, grouped(make_catalog(), header.task, header.grouping))
+    assert again.first_difference is None
+    assert replay(journal, make_catalog()).first_difference is not None
 
 
 def test_the_key_is_not_shown():

@@ -15,7 +15,9 @@ from dynasor.cli.demo import demo
 from dynasor.cli.drift import drift
 from dynasor.cli.errors import exit_code, one_line
 from dynasor.cli.evaluate import evaluate
+from dynasor.cli.record import record
 from dynasor.cli.replay import replay
+from dynasor.cli.trace import trace_app
 
 __all__ = ["app", "main"]
 
@@ -30,10 +32,12 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("ask")(ask)
 app.command("batch")(batch)
+app.command("record")(record)
 app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
 app.command("drift")(drift)
 app.command("replay")(replay)
+app.add_typer(trace_app)
 
 
 @app.callback()

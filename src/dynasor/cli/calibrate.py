@@ -33,7 +33,7 @@ from dynasor.cli.traces_given import (
     prepare,
     sorting_from,
 )
-from dynasor.core.errors import UnknownName
+from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.evaluate.recorded import Recorded
 from dynasor.profile import Profile, Range
 
@@ -87,6 +87,8 @@ def calibrate(
     for name in names:
         if name not in CALIBRATED:
             raise UnknownName("policy to calibrate:", name, CALIBRATED)
+    if not out.parent.is_dir():  # known before an hour's work
+        raise ConfigError(f"profile {out} cannot be written: there is no folder {out.parent}")
     console = Console(stderr=True)
     trace, questions = prepare(path, sorting_from(labels, grouping, cache, run_code), console)
     aim = Aim(
@@ -98,7 +100,15 @@ def calibrate(
         has_lock=lock,
     )
     measured, choices = _choose(questions, names, aim, splits, console)
-    best = _best(choices, aim)
+    best = _best(choices)
+    if choices[best][0].excess:
+        console.print(
+            f"warning: nothing tried was sure to lose at most {loss:g} points on the "
+            f"{len(questions) // 2} questions chosen on; {best} loses least (more questions, "
+            "a larger --loss or a smaller --caution would help)",
+            style="yellow",
+            markup=False,
+        )
     today = datetime.now(UTC).date().isoformat()
     profile = make_profile(trace, measured, choices[best], labels, today)
     profile.write(out)
@@ -107,8 +117,8 @@ def calibrate(
         return
     shown = Console()
     shown.print(_table(choices, best))
-    shown.print(summary(profile))
-    shown.print(f"\nwritten to {out}; use it with --profile {out}")
+    shown.print(summary(profile), markup=False)
+    shown.print(f"\nwritten to {out}; use it with --profile {out}", markup=False)
 
 
 def _choose(
@@ -131,13 +141,12 @@ def _choose(
         }
 
 
-def _best(choices: dict[str, list[Chosen]], aim: Aim) -> str:
+def _best(choices: dict[str, list[Chosen]]) -> str:
     """Return the policy that costs least on the questions that the first split was fitted on."""
 
     def cost(name: str) -> tuple[float, float]:
-        first = choices[name][0].fitted
-        excess = max(0.0, -first.accuracy_change.estimate - aim.loss - 1e-9)
-        return excess, first.tokens
+        first = choices[name][0]
+        return first.excess, first.fitted.tokens
 
     return min(choices, key=cost)
 

@@ -14,15 +14,18 @@ from dynasor.calibrate import Drift, behaviour, compare_behaviour, read_behaviou
 from dynasor.cli.calibrate import summary
 from dynasor.cli.options import JsonOption
 from dynasor.cli.traces_given import prepare, sorting_from
+from dynasor.config import format_policy, parse_policy
 from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.replay import Job, replay
 from dynasor.profile import Behaviour, Profile, read_profile
-from dynasor.traces import TraceError, open_trace
+from dynasor.traces.files import is_gzip, opened
 
 __all__ = ["drift"]
 
 DUE = 3
 """Exit code for a profile that should be made anew, for scripts that ask every night."""
+LOOK = 4096
+"""Bytes in which a trace's header says that it is one."""
 
 
 def drift(
@@ -45,12 +48,12 @@ def drift(
     console = Console(stderr=True)
     now, misfits = _live(profile, live, console)
     for misfit in misfits:
-        console.print(f"warning: {misfit}", style="yellow")
+        console.print(f"warning: {misfit}", style="yellow", markup=False)
     found = compare_behaviour(profile, now)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
-        Console().print(summary(profile))
+        Console().print(summary(profile), markup=False)
         Console().print(_table(found))
         Console().print(f"\n{found.live} live questions: {found.advice}")
     if found.is_due:
@@ -59,10 +62,7 @@ def drift(
 
 def _live(profile: Profile, path: Path, console: Console) -> tuple[Behaviour, list[str]]:
     """Read live behaviour: of a batch's records, or of a trace replayed under the profile."""
-    try:
-        with open_trace(path, "sampling") as trace:
-            header = trace.header
-    except TraceError:
+    if not _is_trace(path):
         found, names = read_behaviour(path)
         misfits = [
             misfit
@@ -70,13 +70,28 @@ def _live(profile: Profile, path: Path, console: Console) -> tuple[Behaviour, li
             for name in sorted(names[what])
             for misfit in profile.misfits(**{what: name})
         ]
+        own = profile.policy_spec()
+        misfits += [
+            f"the profile's policy is {format_policy(own)!r}, and {policy!r} ran: this alone "
+            "changes when programs stop"
+            for policy in sorted(names["policy"])
+            if parse_policy(policy, has_lock=own.has_lock) != own
+        ]
         return found, misfits
     # A replay does not need to know which answers are right.
     sorting = sorting_from("none", "task", None, run_code=False)
-    _, questions = prepare(path, sorting, console, needs_quality=False)
+    trace, questions = prepare(path, sorting, console, needs_quality=False)
     job = Job(with_width(profile.policy_spec(), profile.width), profile.cap, profile.program)
-    misfits = profile.misfits(model=header.model, task=header.task, workload=header.workload)
+    head = trace.header
+    misfits = profile.misfits(model=head.model, task=head.task, workload=head.workload)
     return behaviour(replay(questions, job, seed=0), profile.cap), misfits
+
+
+def _is_trace(path: Path) -> bool:
+    """Say whether a file wants to be a trace; raises `TraceError` where it cannot be read."""
+    with opened(path) as file:
+        beginning = file.read(LOOK)
+    return is_gzip(path, beginning) or b'"dynasor_trace"' in beginning
 
 
 def _table(found: Drift) -> Table:

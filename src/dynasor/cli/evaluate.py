@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,8 @@ __all__ = ["evaluate"]
 
 DEFAULT_ROWS = ("threshold", "stepwise", "esc", "beta", "sequential", "even+lock")
 DEFAULT_CAP = 20
+WIDE = 120
+"""Columns of a table that goes to a file or a pipe, where nothing wraps."""
 
 
 def evaluate(
@@ -96,7 +99,7 @@ def _one(
         task = progress.add_task("replaying", total=steps(plan))
         lines = evaluate_plan(questions, plan, lambda: progress.advance(task))
     if not is_quiet:
-        Console().print(_table(trace, len(questions), plan, lines))
+        _show(trace, len(questions), plan, lines)
     return {
         "trace": trace.path.name,
         "digest": trace.digest,
@@ -111,37 +114,41 @@ def _one(
     }
 
 
-def _table(trace: Trace, questions: int, plan: Plan, lines: list[Figures]) -> Table:
+def _show(trace: Trace, questions: int, plan: Plan, lines: list[Figures]) -> None:
+    """Print one table a cap and width."""
     head = trace.header
-    table = Table(
-        title=f"{head.workload}, {head.model}: {questions} questions, {plan.seeds} shuffles"
-        + (", token counts estimated" if head.has_estimated_tokens else ""),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(
+        f"[bold]{head.workload}, {head.model}[/bold]: {questions} questions, {plan.seeds} shuffles"
+        + (", token counts are estimates" if head.has_estimated_tokens else "")
     )
-    table.add_column("cap", justify="right")
-    table.add_column("in flight", justify="right")
-    table.add_column("policy")
-    for name in ("tokens saved %", "accuracy %", "change, points", "branches"):
-        table.add_column(name, justify="right")
+    for _, block in groupby(lines, key=lambda line: (line.cap, line.width)):
+        console.print()
+        console.print(_table(list(block)))
+
+
+def _table(lines: list[Figures]) -> Table:
+    width = "all branches" if lines[0].width is None else f"{lines[0].width} in flight"
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"cap {lines[0].cap}, {width}", no_wrap=True)
+    for name in ("saved %", "accuracy %", "change, points", "branches"):
+        table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         is_even = line.policy == "even"
         table.add_row(
-            str(line.cap) if is_even else "",
-            ("all" if line.width is None else str(line.width)) if is_even else "",
             line.policy,
-            "" if is_even else _spread(line.saved, 1),
+            "" if is_even else _spread(line.saved, ".1f"),
             f"{100 * line.accuracy.estimate:.2f}",
-            "" if is_even else _spread(line.accuracy_change, 2, sign="+"),
+            "" if is_even else _spread(line.accuracy_change, "+.2f"),
             f"{line.knob:.1f}",
         )
     return table
 
 
-def _spread(interval: Interval, digits: int, sign: str = "") -> str:
+def _spread(interval: Interval, form: str) -> str:
     low, middle, high = (
-        f"{100 * value:{sign}.{digits}f}"
-        for value in (interval.low, interval.estimate, interval.high)
+        format(100 * value, form) for value in (interval.low, interval.estimate, interval.high)
     )
-    return f"{middle} [dim]({low} to {high})[/dim]"
+    return f"{middle} [dim]({low}, {high})[/dim]"

@@ -12,7 +12,7 @@ from dynasor.cli.options import JsonOption
 from dynasor.core.errors import DynasorError
 from dynasor.journal import read_journal
 from dynasor.journal import replay as replay_journal
-from dynasor.wiring import build_id, make_catalog
+from dynasor.wiring import build_id, grouped, make_catalog
 
 __all__ = ["replay"]
 
@@ -23,7 +23,8 @@ def replay(
 ) -> None:
     """Replay a journal: the same events must cause the same commands in the same order."""
     header, _ = read_journal(journal)
-    found = replay_journal(journal, make_catalog())
+    catalog = grouped(make_catalog(), header.task, header.grouping)
+    found = replay_journal(journal, catalog)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:

@@ -54,7 +54,7 @@ WidthsOption = Annotated[
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Shuffles of every question.")]
 LossOption = Annotated[
     float,
-    typer.Option("--loss", min=0, help="Accuracy that may be lost, in points (percent)."),
+    typer.Option("--loss", min=0, max=100, help="Accuracy that may be lost, in points (percent)."),
 ]
 LabelsOption = Annotated[
     str,
@@ -89,7 +89,7 @@ def parse_width(text: str) -> int | None:
     """Read a number of branches in flight."""
     if text == ALL:
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"--in-flight is {text!r}; give a number from 1, or 'all'")
     return int(text)
 
@@ -138,7 +138,8 @@ def prepare(
         (sum(all(c is None for c in one.classes) for one in usable), "never got an answer (kept)"),
     ):
         if count:
-            console.print(f"{path}: {count} of {len(questions)} questions {what}", style="yellow")
+            line = f"{path}: {count} of {len(questions)} questions {what}"
+            console.print(line, style="yellow", markup=False)
     if not usable:
         raise UserError(
             f"{path}: no question has both samples and a reference; record with references, or "

@@ -29,8 +29,9 @@ from dynasor.core.scheduler import OUTPUT_OF, Scheduler
 from dynasor.core.types import Embed, Generate, Output, Score, Work
 from dynasor.engines.protocol import Engine, Meter
 from dynasor.runtime.clock import Clock
+from dynasor.workers.comparer import Comparer
 
-__all__ = ["Comparer", "Driver", "Happening", "Recorder", "Watcher"]
+__all__ = ["Driver", "Happening", "Recorder", "Watcher"]
 
 Happening = Moved | Answered | Closed
 Watcher = Callable[[Happening], None]
@@ -40,15 +41,6 @@ CALL_SECONDS = 900.0
 """The longest one attempt may take, however steadily its tokens drip."""
 ABORT_SECONDS = 5.0
 """The longest an aborted attempt may hold its slot if its engine does not react."""
-
-
-class Comparer(Protocol):
-    """Groups answers off the event loop."""
-
-    async def compare(
-        self, task: str, representatives: tuple[str, ...], new: tuple[str, ...]
-    ) -> tuple[tuple[int, ...], int]:
-        """Return `Grouped.classes` and `Grouped.failures`."""
 
 
 class Recorder(Protocol):
