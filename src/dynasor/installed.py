@@ -26,13 +26,15 @@ def installed(kind: str) -> dict[str, Any]:
     packages use.
     """
     found: dict[str, Any] = {}
+    owners: dict[str, str] = {}
     for point in entry_points(group=f"dynasor.{kind}"):
         package = point.dist.name if point.dist is not None else "an unnamed package"
         if point.name in found:
             raise ConfigError(
-                f"two packages register {point.name!r} in dynasor.{kind}, one is {package}; "
-                "uninstall one of them"
+                f"{owners[point.name]} and {package} both register {point.name!r} in "
+                f"dynasor.{kind}; uninstall one of them"
             )
+        owners[point.name] = package
         try:
             found[point.name] = point.load()
         except Exception as exc:

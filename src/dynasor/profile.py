@@ -42,8 +42,8 @@ class Measured(Struct, frozen=True):
 
     `saved` is the share of even allocation's tokens at the same cap, `accuracy_change` its
     accuracy minus even's. `fitted_on` and `judged_on` count questions, `shuffles` the seeds.
-    `splits` are the same figures over several random halves, each with a policy of its own: how
-    much the choice depends on the questions at hand.
+    `splits_saved` and `splits_accuracy_change` are the same figures over several random halves,
+    each with parameters of its own: how much the choice depends on the questions at hand.
     """
 
     fitted_on: Count
@@ -59,7 +59,8 @@ class Measured(Struct, frozen=True):
 class Behaviour(Struct, frozen=True):
     """How programs behaved under the policy, one value a judged question, on one shuffle.
 
-    `certaindex` when it stopped, `knob` as a share of the cap, `tokens_per_knob`.
+    `certaindex` when it stopped, `knob` as a share of the cap, `tokens_per_knob` of finished
+    branches.
     """
 
     certaindex: tuple[Share, ...]
@@ -84,7 +85,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     params: dict[str, Any] = field(default_factory=dict)
     lock: bool = True
     cap: Count
-    width: int | None = None
+    width: Count | None = None
     loss: Share
     labels: str
     measured: Measured

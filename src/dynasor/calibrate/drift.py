@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from dynasor.core.errors import ConfigError, UserError
 from dynasor.profile import Behaviour, Profile
@@ -16,7 +16,7 @@ from dynasor.profile import Behaviour, Profile
 __all__ = ["FEWEST", "Change", "Drift", "compare_behaviour", "read_behaviour"]
 
 FEWEST = 30
-"""Live questions below which nothing is said: the test would hardly ever see a change."""
+"""Questions, then or now, below which nothing is said: the test would hardly see a change."""
 SIGNIFICANT = 0.01
 NOTABLE = 0.15
 """Kolmogorov-Smirnov distance below which a change, however certain, is too small to matter."""
@@ -36,7 +36,7 @@ class Change(Struct, frozen=True):
 class Drift(Struct, frozen=True):
     """What became of each measure, and whether the profile should be made anew.
 
-    `is_due` None: too few live questions to say.
+    `is_due` None: too few questions to say.
     """
 
     live: int
@@ -58,10 +58,11 @@ def compare_behaviour(profile: Profile, live: Behaviour) -> Drift:
         raise ConfigError(
             "drift needs scipy: install it with pip install 'dynasor-serve[eval]'"
         ) from exc
-    count = len(live.knob)
-    if count < FEWEST:
-        advice = f"{count} live questions say too little: at least {FEWEST} are needed"
-        return Drift(count, (), None, advice)
+    count, judged = len(live.knob), len(profile.behaviour.knob)
+    for number, which in ((count, "live"), (judged, "judged")):
+        if number < FEWEST:
+            advice = f"{number} {which} questions say too little: at least {FEWEST} are needed"
+            return Drift(count, (), None, advice)
     found: list[tuple[str, float, float, float, float]] = []
     for measure in Behaviour.__struct_fields__:
         then, now = getattr(profile.behaviour, measure), getattr(live, measure)
@@ -91,50 +92,76 @@ def compare_behaviour(profile: Profile, live: Behaviour) -> Drift:
 def read_behaviour(path: Path) -> tuple[Behaviour, dict[str, set[str]]]:
     """Read how programs behaved from an output of `dynasor batch`.
 
-    Returns that, and the names of models and tasks that stand there. Records of failed questions
-    are left out. Raises `UserError` for a file that is none.
+    Returns that, and the names that stand there of each `model`, `task` and `policy`. Records of
+    failed questions are left out. Raises `UserError` for a file that is none.
     """
     certaindex: list[float] = []
     knob: list[float] = []
     tokens: list[float] = []
     names: dict[str, set[str]] = {"model": set(), "task": set(), "policy": set()}
     for body in _bodies(path):
-        story = body.get("dynasor")
-        if body.get("error") is not None or not isinstance(story, dict) or not story.get("knob"):
+        story, usage = body.dynasor, body.usage
+        if body.error is not None or story is None or usage is None or not story.knob:
             continue
-        signals = story.get("certaindex") or {}
-        certaindex.append(float(next(iter(signals.values()), 0.0)))
-        knob.append(story["knob"] / story["cap"])
-        spent = body["usage"]["completion_tokens_details"]["finished_tokens"]
-        tokens.append(spent / story["knob"])
-        for name, value in (
-            ("model", body.get("model")),
-            ("task", story.get("task")),
-            ("policy", story.get("policy")),
-        ):
-            if isinstance(value, str):
-                names[name].add(value)
+        certaindex.append(next(iter(story.certaindex.values()), 0.0))
+        knob.append(story.knob / story.cap)
+        tokens.append(usage.completion_tokens_details.finished_tokens / story.knob)
+        names["model"].add(body.model)
+        names["task"].add(story.task)
+        names["policy"].add(story.policy)
     return Behaviour(tuple(certaindex), tuple(knob), tuple(tokens)), names
 
 
-def _bodies(path: Path) -> Iterable[dict[str, Any]]:
+class _Story(Struct):
+    knob: Annotated[int, Meta(ge=0)]
+    cap: Annotated[int, Meta(ge=1)]
+    certaindex: dict[str, float]
+    task: str
+    policy: str
+
+
+class _Details(Struct):
+    finished_tokens: int
+
+
+class _Usage(Struct):
+    completion_tokens_details: _Details
+
+
+class _Body(Struct):
+    """What matters of a record's body; a failed question's has an `error`."""
+
+    model: str = ""
+    usage: _Usage | None = None
+    dynasor: _Story | None = None
+    error: Any = None
+
+
+class _Response(Struct):
+    body: _Body
+
+
+class _Record(Struct):
+    response: _Response | None
+
+
+def _bodies(path: Path) -> Iterable[_Body]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as exc:
         raise UserError(f"{path} cannot be read: {exc.strerror}") from exc
     for number, line in enumerate(lines, start=1):
         try:
-            record = msgspec.json.decode(line)
-            response = record["response"]
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as exc:
-            if number == len(lines):
+            response = msgspec.json.decode(line, type=_Record).response
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            if 1 < number == len(lines):
                 return  # the last record of a run that was killed, or is still running
             raise UserError(
                 f"{path}, line {number} is no record of a batch; give the output of "
                 "`dynasor batch`, or a trace"
             ) from exc
-        if response is not None and isinstance(response.get("body"), dict):
-            yield response["body"]
+        if response is not None:
+            yield response.body
 
 
 def _holm(p_values: Sequence[float]) -> list[bool]:

@@ -12,24 +12,26 @@ from random import Random
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dynasor.calibrate.candidates import FITTED, candidates
 from dynasor.calibrate.skyline import fit_skyline
-from dynasor.core.errors import UserError
+from dynasor.core.errors import UnknownName, UserError
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.offline import Figures, Means, compare, means, with_width
 from dynasor.evaluate.recorded import Recorded, check_cap
 from dynasor.evaluate.replay import Job, replay_all
 
-__all__ = ["Aim", "Chosen", "Measurements", "calibrate_splits", "halves", "measure"]
+__all__ = ["Aim", "Chosen", "Measurements", "calibrate_splits", "halves", "measure", "replay_specs"]
 
 FEWEST = 4
 """Questions below which no half is worth the name."""
-COVERED = (1.0, 0.98, 0.95, 0.9)
+COVERED = (1.0, 0.95)
 EVERIES = (None, 5)
 
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 OnDone = Callable[[], None]
+Tried = tuple[PolicySpec, Means]
 
 
 class Aim(Struct, frozen=True):
@@ -62,36 +64,41 @@ class Measurements(Struct, frozen=True):
     outcomes: tuple[Means, ...]
 
     def chosen(self, policy: str, fit: Indices, judge: Indices) -> Chosen:
-        """Choose a policy's parameters on the questions `fit`, judge them on `judge`."""
-        if policy in FITTED:
-            spec, outcome = self._fitted(fit)
-        else:
-            spec, outcome = self._best(policy, fit)
-        label = policy
+        """Choose a policy's parameters on the questions `fit`, judge them on `judge`.
+
+        Raises `UnknownName` for a policy that was not measured.
+        """
+        tried = self._fitted(fit) if policy in FITTED else self._measured(policy)
+        return self.best(policy, tried, fit, judge)
+
+    def best(self, label: str, tried: Sequence[Tried], fit: Indices, judge: Indices) -> Chosen:
+        """Choose among policies with their outcomes on all questions, as `chosen` does."""
+        spec, outcome = min(tried, key=lambda pair: self._cost(pair[1], fit))
         return Chosen(
             spec=spec,
+            excess=self._cost(outcome, fit)[0],
             fitted=_figures(label, self, outcome, fit),
             judged=_figures(label, self, outcome, judge),
         )
 
-    def _best(self, policy: str, fit: Indices) -> tuple[PolicySpec, Means]:
-        own = [place for place, spec in enumerate(self.specs) if spec.name == policy]
-        return min(
-            ((self.specs[place], self.outcomes[place]) for place in own),
-            key=lambda pair: self._cost(pair[1], fit),
-        )
+    def _measured(self, policy: str) -> list[Tried]:
+        pairs = zip(self.specs, self.outcomes, strict=True)
+        tried = [(spec, outcome) for spec, outcome in pairs if spec.name == policy]
+        if not tried:
+            raise UnknownName("measured policy", policy, {spec.name for spec in self.specs})
+        return tried
 
-    def _fitted(self, fit: Indices) -> tuple[PolicySpec, Means]:
-        """Fit skylines to the questions `fit`, replay them all, return the best one there."""
+    def _fitted(self, fit: Indices) -> list[Tried]:
+        """Fit skylines to the questions `fit`, and replay them all."""
         questions = [self.questions[place] for place in fit]
         seeds = range(self.aim.seeds)
-        specs = [
+        fits = [
             fit_skyline(questions, self.aim.cap, seeds, every, covered)
             for every in EVERIES
             for covered in COVERED
         ]
-        found = _replayed(self.questions, specs, self.aim)
-        return min(zip(specs, found, strict=True), key=lambda pair: self._cost(pair[1], fit))
+        specs = [replace(spec, has_lock=self.aim.has_lock) for spec in fits]
+        return list(zip(specs, replay_specs(self.questions, specs, self.aim), strict=True))
 
     def _cost(self, outcome: Means, fit: Indices) -> tuple[float, float]:
         """Order candidates: those that lose little enough first, then by tokens.
@@ -106,9 +113,14 @@ class Measurements(Struct, frozen=True):
 
 
 class Chosen(Struct, frozen=True):
-    """A choice, how it did on the questions it was made on, and on the others."""
+    """A choice, how it did on the questions it was made on, and on the others.
+
+    `excess` is how much more than allowed it counts as losing on the former, 0 where the aim
+    was reached.
+    """
 
     spec: PolicySpec
+    excess: float
     fitted: Figures
     judged: Figures
 
@@ -147,7 +159,7 @@ def measure(
     if on_start is not None:
         on_start((len(specs) + 1) * aim.seeds)
     even = PolicySpec("even", has_lock=False)
-    found = _replayed(questions, [even, *specs], aim, on_done)
+    found = replay_specs(questions, [even, *specs], aim, on_done)
     return Measurements(tuple(questions), aim, found[0], tuple(specs), tuple(found[1:]))
 
 
@@ -163,20 +175,18 @@ def calibrate_splits(
     return found
 
 
-def _replayed(
+def replay_specs(
     questions: Sequence[Recorded],
     specs: Sequence[PolicySpec],
     aim: Aim,
     on_done: OnDone | None = None,
 ) -> list[Means]:
+    """Replay policies at the aim's cap, width and shuffles; return every question's means."""
     jobs = [Job(with_width(spec, aim.width), aim.cap, aim.program) for spec in specs]
     replayed = replay_all(questions, jobs, range(aim.seeds), aim.processes, on_done)
     return [means(one) for one in replayed]
 
 
 def _figures(label: str, measured: Measurements, outcome: Means, places: Indices) -> Figures:
-    own, even = (
-        Means(*(getattr(each, name)[places] for name in Means.__struct_fields__))
-        for each in (outcome, measured.even)
-    )
-    return compare(label, measured.aim.cap, measured.aim.width, own, even)
+    aim = measured.aim
+    return compare(label, aim.cap, aim.width, outcome.at(places), measured.even.at(places))

@@ -57,8 +57,12 @@ def make_profile(
 
 
 def behaviour(found: Replayed, cap: int) -> Behaviour:
-    """Return how programs behaved in a replay with this cap."""
-    per_knob = found.tokens / found.knob.clip(1)
+    """Return how programs behaved in a replay with this cap.
+
+    Tokens are those of finished branches, as `read_behaviour` counts a live run's: how much is
+    aborted depends on the engine's speed.
+    """
+    per_knob = found.finished_tokens / found.knob.clip(1)
     return Behaviour(
         tuple(_short(value) for value in found.certaindex.tolist()),
         tuple(_short(value / cap) for value in found.knob.tolist()),

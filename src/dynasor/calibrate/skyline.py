@@ -40,17 +40,17 @@ def fit_skyline(
     return PolicySpec("skyline", params, has_lock=False)
 
 
-def _curve(paths: Sequence[Trajectory], knob: int, covered: float) -> list[tuple[float, int]]:
+def _curve(paths: Sequence[Trajectory], knob: int, covered: float) -> list[list[float]]:
     """Return the curve after `knob` samples, by rising certaindex; its units never rise."""
     if not paths:
         return []
     level = np.floor(np.array([path.certaindex[knob - 1] for path in paths]) * BINS) / BINS
     needed = np.array([path.settled for path in paths])
-    curve: list[tuple[float, int]] = []
+    curve: list[list[float]] = []  # as JSON has them, for a profile
     most = 0
     for point in sorted(set(level.tolist()), reverse=True):
         here = needed[level >= point]
         most = max(most, int(np.quantile(here, covered, method="higher")))
         # A bin's upper edge: whoever falls into the bin reads its point.
-        curve.append((min(1.0, round(point + 1 / BINS - 1e-6, 6)), most))
+        curve.append([min(1.0, round(point + 1 / BINS - 1e-6, 6)), most])
     return curve[::-1]

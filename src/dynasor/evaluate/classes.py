@@ -79,11 +79,21 @@ def sort_trace(
             kept.unlink()  # torn by a full disk or a kill: it is made again
     questions = asyncio.run(_sort_all(trace, sorting, on_question or (lambda: None)))
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        beside = kept.with_suffix(f".{os.getpid()}")
-        beside.write_bytes(msgspec.json.encode(questions))
-        beside.replace(kept)
+        _keep(kept, questions)
     return questions
+
+
+def _keep(path: Path, questions: list[Recorded]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_bytes(msgspec.json.encode(questions))
+        beside.replace(path)
+    except OSError as exc:
+        raise UserError(
+            f"what was compared cannot be kept in {path.parent}: {exc.strerror}; "
+            "name a folder that can be written to"
+        ) from exc
 
 
 def _cache_file(trace: Trace, sorting: Sorting) -> Path | None:
@@ -205,7 +215,8 @@ def _mean_quality(members: list[Sample], label: Labels, samples: int) -> float:
     if label == "verdict":
         return fmean(one.is_right is True for one in members)
     if label == "ranking":
-        return fmean(1 - ((one.rank or samples) - 1) / max(1, samples - 1) for one in members)
+        places = (min(one.rank or samples, samples) - 1 for one in members)
+        return fmean(1 - place / max(1, samples - 1) for place in places)
     if label == "reward":
         return fmean(one.reward or 0.0 for one in members)
     return 0.0

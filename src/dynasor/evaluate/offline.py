@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dynasor.core.allocation import Policy
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.oracle import oracle
 from dynasor.evaluate.paired import Interval, paired_mean, ratio_of_sums
@@ -47,6 +48,10 @@ class Means(Struct, frozen=True):
     launched: Numbers
     quality: Numbers
 
+    def at(self, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Means:
+        """Return the outcomes of the questions at these places."""
+        return Means(*(getattr(self, name)[places] for name in self.__struct_fields__))
+
 
 class Figures(Struct, frozen=True):
     """One line of a table: a policy at a cap and a width, compared with even allocation.
@@ -71,7 +76,7 @@ class Plan(Struct, frozen=True):
     """What to evaluate: rows by label, caps, widths (None: all at once), and shuffles.
 
     `loss` is the accuracy that the tuned length baseline may lose, in [0, 1]; `program` is what
-    every question runs.
+    every question runs; `policies` are one's own that rows name.
     """
 
     rows: dict[str, PolicySpec]
@@ -81,6 +86,7 @@ class Plan(Struct, frozen=True):
     loss: float = 0.001
     program: str = "self-consistency"
     processes: int | None = None
+    policies: dict[str, type[Policy]] = {}
 
 
 def means(replayed: Sequence[Replayed]) -> Means:
@@ -99,8 +105,14 @@ def with_width(policy: PolicySpec, width: int | None) -> PolicySpec:
 
 
 def compare(label: str, cap: int, width: int | None, own: Means, even: Means) -> Figures:
-    """Return one line: a policy's means beside even's on the same questions."""
-    ratio = ratio_of_sums(own.tokens.tolist(), even.tokens.tolist())
+    """Return one line: a policy's means beside even's on the same questions.
+
+    Questions on which even spends nothing have nothing to save; without any other, 0 is saved.
+    """
+    spends = even.tokens > 0
+    ratio = Interval(1.0, 1.0, 1.0)
+    if spends.any():
+        ratio = ratio_of_sums(own.tokens[spends].tolist(), even.tokens[spends].tolist())
     quality = own.quality.tolist()
     return Figures(
         policy=label,
@@ -120,7 +132,8 @@ def evaluate_plan(
 ) -> list[Figures]:
     """Return the lines of all caps and widths: even, the plan's rows, tuned length, the oracle.
 
-    Raises `UserError` for a cap beyond what was recorded. `on_done` is called `steps(plan)` times.
+    Raises `UserError` for a cap beyond what was recorded. `on_done` is called up to
+    `steps(plan)` times.
     """
     for cap in plan.caps:
         check_cap(questions, cap)
@@ -132,7 +145,7 @@ def evaluate_plan(
 
 
 def steps(plan: Plan) -> int:
-    """Return how many replays `evaluate_plan` makes, for a progress bar."""
+    """Return how many replays `evaluate_plan` makes at most, for a progress bar."""
     tuning = min(TUNING_SEEDS, plan.seeds) * TUNING_STEPS
     rows = (len(plan.rows) + 2) * plan.seeds
     return len(plan.caps) * len(plan.widths) * (rows + tuning)
@@ -148,8 +161,8 @@ def _block(
     """Return the lines of one cap and one width."""
     even = PolicySpec("even", has_lock=False)
     length = tune_length(questions, plan, cap, width, on_done)
-    rows = {"even": even, **plan.rows, f"length (tuned: {length.params['tokens']})": length}
-    jobs = [Job(with_width(spec, width), cap, plan.program) for spec in rows.values()]
+    rows = {"even": even, **plan.rows, f"length:tokens={length.params['tokens']}": length}
+    jobs = [_job(plan, spec, cap, width) for spec in rows.values()]
     seeds = range(plan.seeds)
     found = [means(one) for one in replay_all(questions, jobs, seeds, plan.processes, on_done)]
     lines = [
@@ -157,6 +170,10 @@ def _block(
     ]
     best = means([oracle(questions, cap, seed) for seed in seeds])
     return [*lines, compare("oracle", cap, width, best, found[0])]
+
+
+def _job(plan: Plan, spec: PolicySpec, cap: int, width: int | None) -> Job:
+    return Job(with_width(spec, width), cap, plan.program, plan.policies)
 
 
 def tune_length(
@@ -172,7 +189,7 @@ def tune_length(
     none is good enough, the threshold is 0: it never stops.
     """
     specs = length_specs(questions, cap)
-    jobs = [Job(with_width(spec, width), cap, plan.program) for spec in specs]
+    jobs = [_job(plan, spec, cap, width) for spec in specs]
     seeds = range(min(TUNING_SEEDS, plan.seeds))
     found = [means(one) for one in replay_all(questions, jobs, seeds, plan.processes, on_done)]
     floor = found[0].quality.mean() - plan.loss

@@ -17,7 +17,8 @@ def oracle(questions: Sequence[Recorded], cap: int, seed: int) -> Replayed:
 
     It stops after the first branch if the whole vote is worth nothing anyway, else at the first
     branch whose vote is worth as much as the whole. It bounds every policy that must keep the
-    accuracy of the whole vote; no policy can be it, for it looks at the answer.
+    accuracy of the whole vote, that of `self-consistency`; no policy can be it, for it looks at
+    the answer.
     """
     check_cap(questions, cap)
     rows: list[tuple[float, ...]] = []
@@ -25,5 +26,6 @@ def oracle(questions: Sequence[Recorded], cap: int, seed: int) -> Replayed:
         votes = trajectory(question, cap, seed)
         knob = votes.needed or 1
         last = knob - 1
-        rows.append((votes.tokens[last], knob, knob, votes.quality[last], votes.certaindex[last]))
+        spent, sure = votes.tokens[last], votes.certaindex[last]
+        rows.append((spent, knob, knob, votes.quality[last], sure, spent))
     return Replayed(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))

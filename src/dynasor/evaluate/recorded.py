@@ -25,7 +25,8 @@ class Recorded(Struct, frozen=True):
     gave none. `tokens[i]` is its length, `rewards[i]` its reward in [0, 1] and `logprobs[i]` its
     mean log-probability; both are empty where nothing was recorded. `quality[c]` in [0, 1] is
     what class c is worth: 1 right and 0 wrong where there are references. `has_quality` is False
-    where nothing says what is right.
+    where nothing says what is right. `is_ordered`: the samples are the units of one search, each
+    made in view of those before, and are not shuffled.
     """
 
     id: str
@@ -36,10 +37,13 @@ class Recorded(Struct, frozen=True):
     has_quality: bool = True
     rewards: tuple[float, ...] = ()
     logprobs: tuple[float, ...] = ()
+    is_ordered: bool = False
 
     def order(self, seed: int) -> list[int]:
-        """Return the samples in the order of a seeded shuffle."""
+        """Return the samples in the order of a seeded shuffle; units of a search as they came."""
         order = list(range(len(self.tokens)))
+        if self.is_ordered:
+            return order
         Random(f"{seed}/{self.id}").shuffle(order)
         return order
 

@@ -14,15 +14,18 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
+from dataclasses import replace
 
 import numpy as np
 from msgspec import Struct
 
+from dynasor.core.allocation import Policy, make_policy
 from dynasor.core.catalog import Catalog
 from dynasor.core.commands import Answered, Closed
 from dynasor.core.config import SchedulerConfig
-from dynasor.core.errors import DynasorError
+from dynasor.core.errors import DynasorError, UserError
 from dynasor.core.events import Arrived
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import (
@@ -57,11 +60,14 @@ class Job(Struct, frozen=True):
     """What to replay: one policy at one cap; `program` is a program by name.
 
     `best-of-n` scores every branch with its recorded reward; `self-consistency` needs none.
+    `policies` are one's own, by name; where a replay takes several processes, their classes must
+    be importable in each.
     """
 
     policy: PolicySpec
     cap: int
     program: str = "self-consistency"
+    policies: dict[str, type[Policy]] = {}
 
 
 class Replayed(Struct, frozen=True):
@@ -69,7 +75,7 @@ class Replayed(Struct, frozen=True):
 
     Arrays of one number a question: completion `tokens` (aborted ones too), `knob` (branches
     settled), `launched` (branches started), `quality` of the answer, `certaindex` at the end
-    (the first signal).
+    (the first signal), `finished_tokens` (those of branches that were not aborted).
     """
 
     tokens: Numbers
@@ -77,6 +83,7 @@ class Replayed(Struct, frozen=True):
     launched: Numbers
     quality: Numbers
     certaindex: Numbers
+    finished_tokens: Numbers
 
 
 class _Labels:
@@ -118,6 +125,11 @@ class _Recording:
             output: Output = Generated(text, Usage(0, tokens))
             return Outcome(output, tokens)
         assert isinstance(call.work, Score)  # no program that is replayed embeds
+        if not question.rewards:
+            raise UserError(
+                f"question {question.id!r} has no reward for every sample, and its program "
+                "asks for them; record rewards, or replay 'self-consistency'"
+            )
         rewards = tuple(
             question.rewards[int(item.prefix.rpartition("@")[2])] for item in call.work.items
         )
@@ -127,12 +139,17 @@ class _Recording:
 def replay(questions: Sequence[Recorded], job: Job, seed: int) -> Replayed:
     """Replay one job on one shuffle.
 
-    Raises `UserError` for a cap beyond what was recorded and for a policy that cannot be built,
-    `DynasorError` where a question fails (a signal that its program does not have).
+    Raises `UserError` for a cap beyond what was recorded, for a program that needs rewards where
+    there are none, and for a policy that cannot be built; `DynasorError` where a question fails
+    (a signal that its program does not have).
     """
+    return _replay(questions, job, seed, make_catalog())
+
+
+def _replay(questions: Sequence[Recorded], job: Job, seed: int, shipped: Catalog) -> Replayed:
     check_cap(questions, job.cap)
     recording = _Recording(questions, seed)
-    host = _host(recording, seed)
+    host = _host(recording, job, seed, shipped)
     host.add_pool("generate", {"engine": SimpleEngine(PLENTY, 1.0)})
     host.add_pool("reward", {"judge": SimpleEngine(PLENTY, 1.0)})
     for question in questions:
@@ -157,23 +174,33 @@ def replay_all(
     """Replay every job on every shuffle: `[job][seed]`, in `processes` processes.
 
     `processes` None takes one a core. `on_done` is called after each job and seed, in the end
-    `len(jobs) * len(seeds)` times.
+    `len(jobs) * len(seeds)` times. Raises as `replay` does.
     """
+    shipped = make_catalog()
+    for job in jobs:  # here, and not in a process that is far away
+        check_cap(questions, job.cap)
+        make_policy(job.policy, _catalog(job, shipped).policies)
     processes = processes or len(os.sched_getaffinity(0))
     tasks = [(job, seed) for job in jobs for seed in seeds]
     flat: list[Replayed] = []
     if processes == 1 or len(tasks) * len(questions) < SMALL:
         for task in tasks:
-            flat.append(replay(questions, *task))
+            flat.append(_replay(questions, *task, shipped))
             _tell(on_done)
     else:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            processes, mp_context=context, initializer=_set_up, initargs=(tuple(questions),)
-        ) as pool:
-            for found in pool.map(_pooled, tasks, chunksize=1):
-                flat.append(found)
-                _tell(on_done)
+        try:
+            with ProcessPoolExecutor(
+                processes, mp_context=context, initializer=_set_up, initargs=(tuple(questions),)
+            ) as pool:
+                for found in pool.map(_pooled, tasks, chunksize=1):
+                    flat.append(found)
+                    _tell(on_done)
+        except BrokenProcessPool as exc:
+            raise DynasorError(
+                "a replay's process ended before its work, killed for its memory perhaps; run it "
+                "again, with fewer questions at a time"
+            ) from exc
     width = len(seeds)
     return [flat[place * width : (place + 1) * width] for place in range(len(jobs))]
 
@@ -190,17 +217,19 @@ class _PausedCollector:
             gc.enable()
 
 
-# What a pool's process was told once: its questions.
+# What a pool's process was told or found once: its questions, and what there is by name.
 _QUESTIONS: ContextVar[tuple[Recorded, ...]] = ContextVar("questions")
+_SHIPPED: ContextVar[Catalog] = ContextVar("shipped")
 
 
 def _set_up(questions: tuple[Recorded, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends the pool
     _QUESTIONS.set(questions)
+    _SHIPPED.set(make_catalog())
 
 
 def _pooled(task: tuple[Job, int]) -> Replayed:
-    return replay(_QUESTIONS.get(), *task)
+    return _replay(_QUESTIONS.get(), *task, _SHIPPED.get())
 
 
 def _tell(on_done: Callable[[], None] | None) -> None:
@@ -208,12 +237,14 @@ def _tell(on_done: Callable[[], None] | None) -> None:
         on_done()
 
 
-def _host(recording: _Recording, seed: int) -> VirtualHost:
-    shipped = make_catalog()
-    catalog = Catalog(
-        shipped.programs, {_Labels.name: _Labels()}, shipped.policies, shipped.orderings
-    )
-    return VirtualHost(Scheduler(SchedulerConfig(seed=seed), catalog), recording, _never_compare)
+def _catalog(job: Job, shipped: Catalog) -> Catalog:
+    policies = {**shipped.policies, **job.policies}
+    return replace(shipped, tasks={_Labels.name: _Labels()}, policies=policies)
+
+
+def _host(recording: _Recording, job: Job, seed: int, shipped: Catalog) -> VirtualHost:
+    scheduler = Scheduler(SchedulerConfig(seed=seed), _catalog(job, shipped))
+    return VirtualHost(scheduler, recording, _never_compare)
 
 
 def _never_compare(*question: object) -> tuple[int, ...]:
@@ -236,6 +267,7 @@ def _replayed(
                 drawn[question.id],
                 question.worth(group),
                 next(iter(answered.certaindex.values()), 0.0),
+                closed.spending.finished_tokens,
             )
         )
     return Replayed(*(np.array(column, dtype=float) for column in zip(*columns, strict=True)))
