@@ -11,6 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RECORDED = sorted(path.stem for path in EXAMPLES.glob("*.out"))
+ON_THE_ENGINE = {"own_policy": [pytest.mark.engine, pytest.mark.slow]}
 
 
 def run(name, folder):
@@ -28,15 +29,17 @@ def run(name, folder):
     return ended.stdout
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=ON_THE_ENGINE.get(name, ())) for name in RECORDED]
+)
 def test_recorded_output(name, tmp_path):
     """An example prints what is recorded beside it, to the letter."""
     assert run(name, tmp_path) == (EXAMPLES / f"{name}.out").read_text()
 
 
 def test_what_is_recorded():
-    """The example of an algorithm of one's own is among the recorded ones."""
-    assert "own_program" in RECORDED
+    """The examples of an algorithm and of a policy of one's own are among the recorded ones."""
+    assert {"own_program", "own_policy"} <= set(RECORDED)
 
 
 def test_every_example_is_run():

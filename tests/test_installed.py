@@ -20,6 +20,7 @@ from msgspec import Struct
 from dynasor.core.allocation import Grant, Stop
 from dynasor.core.ordering import AppFifo
 from dynasor.programs import SelfConsistency
+from dynasor.tasks import OpenTask
 
 class Mine(Struct, frozen=True):
     branches: int = 3
@@ -33,6 +34,9 @@ class MyProgram(SelfConsistency):
 
 class MyOrdering(AppFifo):
     pass
+
+class MyTask(OpenTask):
+    name = "my-task"
 """
 
 
@@ -57,18 +61,20 @@ def install(tmp_path, monkeypatch):
 
 
 def test_by_name(install):
-    """A policy, a program and an ordering that a package registers are there by name."""
+    """What a package registers, of each kind, is there by name."""
     install(
         "x",
         "[dynasor.policies]\nmine = x_mod:Mine\n"
         "[dynasor.programs]\nmy-program = x_mod:MyProgram\n"
-        "[dynasor.orderings]\nmy-ordering = x_mod:MyOrdering\n",
+        "[dynasor.orderings]\nmy-ordering = x_mod:MyOrdering\n"
+        "[dynasor.tasks]\nmy-task = x_mod:MyTask\n",
     )
     catalog = make_catalog()
     policy = make_policy(PolicySpec("mine", {"branches": 2}, has_lock=False), catalog.policies)
     assert policy.branches == 2
     assert catalog.programs["my-program"].name == "my-program"
     assert "my-ordering" in catalog.orderings
+    assert catalog.tasks["my-task"].name == "my-task"
     assert "even" in catalog.policies
 
 

@@ -227,17 +227,19 @@ def warnings(caplog):
 async def test_wrong_model(caplog):
     """A profile of another model starts with a warning that names both."""
     with caplog.at_level(logging.WARNING):
-        await start(ScriptedEngine(lambda work: "1", model="other"), profile=write())
+        await start(ScriptedEngine(lambda work: "1"), profile=write())
     (line,) = warnings(caplog)
     assert "model 'toy'" in line
-    assert "'other'" in line
+    assert "'scripted'" in line
     assert "p.json" in line
 
 
 async def test_wrong_task(caplog):
     """A profile that is used for another task says so."""
     with caplog.at_level(logging.WARNING):
-        await start(ScriptedEngine(lambda work: "1", model="toy"), profile=write(), task="choice")
+        await start(
+            ScriptedEngine(lambda work: "1"), profile=write(model="scripted"), task="choice"
+        )
     (line,) = warnings(caplog)
     assert "task 'math' and is used for 'choice'" in line
 
@@ -245,7 +247,7 @@ async def test_wrong_task(caplog):
 async def test_right_model(caplog):
     """A profile of this model starts in silence."""
     with caplog.at_level(logging.WARNING):
-        await start(ScriptedEngine(lambda work: "1", model="toy"), profile=write())
+        await start(ScriptedEngine(lambda work: "1"), profile=write(model="scripted"))
     assert warnings(caplog) == []
 
 

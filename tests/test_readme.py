@@ -89,11 +89,11 @@ def test_python_example():
 
 
 def test_policies():
-    """The table shows every policy that ships, each as it may be written."""
+    """The table shows policies as they may be written; docs/policies.md has them all."""
     shown = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)
     for text in shown:
         make_policy(parse_policy(text), policies())
-    assert {parse_policy(text).name for text in shown} == set(policies())
+    assert {"even", "beta", "sequential"} <= {parse_policy(text).name for text in shown}
 
 
 def test_orderings():

@@ -30,6 +30,8 @@ __all__ = [
 MOST_BRANCHES = 1_000
 """A cap above this is a slip of the pen: thirty times the largest in the paper's table 2."""
 PREFIX = "DYNASOR_"
+NOT_SETTINGS = frozenset({"DYNASOR_TRACES"})
+"""Where benchmarks and tests look for recordings: it stands in the same shells."""
 DEFAULT_FILE = "dynasor.toml"
 
 
@@ -243,7 +245,7 @@ def _from_environment() -> dict[str, Any]:
     values = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in os.environ.items()
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS
     }
     _refuse_unknown(values, f"setting in the environment ({PREFIX}...):")
     return values

@@ -72,8 +72,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     """A calibrated policy.
 
     `loss` is the accuracy that the calibration was allowed to lose, `labels` what said which
-    answers are good, `width` the branches in flight it was measured with (None: all), `trace` the
-    SHA-256 of the recording, `made` the day in ISO 8601.
+    answers are good, `grouping` which of them were the same, `width` the branches in flight it was
+    measured with (None: all), `trace` the SHA-256 of the recording, `made` the day in ISO 8601.
     """
 
     dynasor_profile: int = VERSION
@@ -88,6 +88,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     width: Count | None = None
     loss: Share
     labels: str
+    grouping: str = "task"
     measured: Measured
     behaviour: Behaviour
     trace: str

@@ -11,9 +11,12 @@ from toys.recorded import header, recorded
 from dynasor.calibrate import Aim, behaviour, calibrate_splits, halves, make_profile, measure
 from dynasor.core.allocation import make_policy, policies
 from dynasor.core.types import PolicySpec
+from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.replay import Job, Replayed, replay
 from dynasor.profile import read_profile
 from dynasor.traces import Trace
+
+HOW = Sorting(labels="reference")
 
 TRACE = Trace(Path("t.jsonl"), header(task="math", model="m", workload="w"), (), "d" * 64)
 AIM = Aim(cap=8, width=2, seeds=2, has_lock=True, processes=1)
@@ -24,7 +27,7 @@ def made(policy="esc", count=10):
     questions = [recorded(answers[n % 5], name=f"q{n}") for n in range(count)]
     measured = measure(questions, [policy], AIM)
     splits = calibrate_splits(measured, policy, 3)
-    return make_profile(TRACE, measured, splits, "reference", "2026-01-31"), splits, questions
+    return make_profile(TRACE, measured, splits, HOW, "2026-01-31"), splits, questions
 
 
 @pytest.mark.parametrize("policy", ["esc", "skyline", "length"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynasor.calibrate.fit import Chosen, Measurements, halves
+from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.paired import Interval
 from dynasor.evaluate.replay import Job, Replayed, replay
@@ -15,7 +16,7 @@ __all__ = ["behaviour", "make_profile"]
 
 
 def make_profile(
-    trace: Trace, measured: Measurements, splits: Sequence[Chosen], labels: str, today: str
+    trace: Trace, measured: Measurements, splits: Sequence[Chosen], sorting: Sorting, today: str
 ) -> Profile:
     """Return the profile of the first split's choice; `today` is the day in ISO 8601.
 
@@ -37,7 +38,8 @@ def make_profile(
         cap=aim.cap,
         width=aim.width,
         loss=aim.loss,
-        labels=labels,
+        labels=sorting.labels,
+        grouping=sorting.grouping,
         measured=Measured(
             fitted_on=len(fit),
             judged_on=len(judge),

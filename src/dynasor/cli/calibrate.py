@@ -32,6 +32,7 @@ from dynasor.cli.traces_given import (
     parse_width,
     prepare,
     sorting_from,
+    wide_console,
 )
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.evaluate.recorded import Recorded
@@ -90,7 +91,8 @@ def calibrate(
     if not out.parent.is_dir():  # known before an hour's work
         raise ConfigError(f"profile {out} cannot be written: there is no folder {out.parent}")
     console = Console(stderr=True)
-    trace, questions = prepare(path, sorting_from(labels, grouping, cache, run_code), console)
+    sorting = sorting_from(labels, grouping, cache, run_code)
+    trace, questions = prepare(path, sorting, console)
     aim = Aim(
         cap=cap,
         width=parse_width(in_flight),
@@ -110,12 +112,12 @@ def calibrate(
             markup=False,
         )
     today = datetime.now(UTC).date().isoformat()
-    profile = make_profile(trace, measured, choices[best], labels, today)
+    profile = make_profile(trace, measured, choices[best], sorting, today)
     profile.write(out)
     if as_json:
         typer.echo(msgspec.json.encode(profile).decode())
         return
-    shown = Console()
+    shown = wide_console()
     shown.print(_table(choices, best))
     shown.print(summary(profile), markup=False)
     shown.print(f"\nwritten to {out}; use it with --profile {out}", markup=False)
@@ -155,12 +157,12 @@ def _table(choices: dict[str, list[Chosen]], best: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for name, justify in (
         ("policy", "left"),
-        ("saved %, held out", "right"),
+        ("saved %", "right"),
         ("over the splits", "right"),
-        ("accuracy change, points", "right"),
+        ("change, points", "right"),
         ("over the splits", "right"),
     ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name, splits in choices.items():
         first = splits[0].judged
         saved = [100 * one.judged.saved.estimate for one in splits]

@@ -13,7 +13,7 @@ from rich.table import Table
 from dynasor.calibrate import Drift, behaviour, compare_behaviour, read_behaviour
 from dynasor.cli.calibrate import summary
 from dynasor.cli.options import JsonOption
-from dynasor.cli.traces_given import prepare, sorting_from
+from dynasor.cli.traces_given import RunCodeOption, prepare, sorting_from, wide_console
 from dynasor.config import format_policy, parse_policy
 from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.replay import Job, replay
@@ -36,6 +36,7 @@ def drift(
             metavar="LIVE", help="An output of `dynasor batch` under the profile, or a new trace."
         ),
     ],
+    run_code: RunCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare how live questions went with how they went at calibration.
@@ -46,21 +47,24 @@ def drift(
     """
     profile = read_profile(profile_path)
     console = Console(stderr=True)
-    now, misfits = _live(profile, live, console)
+    now, misfits = _live(profile, live, console, run_code)
     for misfit in misfits:
         console.print(f"warning: {misfit}", style="yellow", markup=False)
     found = compare_behaviour(profile, now)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
-        Console().print(summary(profile), markup=False)
-        Console().print(_table(found))
-        Console().print(f"\n{found.live} live questions: {found.advice}")
+        shown = wide_console()
+        shown.print(summary(profile), markup=False)
+        shown.print(_table(found))
+        shown.print(f"\n{found.live} live questions: {found.advice}")
     if found.is_due:
         raise typer.Exit(DUE)
 
 
-def _live(profile: Profile, path: Path, console: Console) -> tuple[Behaviour, list[str]]:
+def _live(
+    profile: Profile, path: Path, console: Console, run_code: bool
+) -> tuple[Behaviour, list[str]]:
     """Read live behaviour: of a batch's records, or of a trace replayed under the profile."""
     if not _is_trace(path):
         found, names = read_behaviour(path)
@@ -79,7 +83,7 @@ def _live(profile: Profile, path: Path, console: Console) -> tuple[Behaviour, li
         ]
         return found, misfits
     # A replay does not need to know which answers are right.
-    sorting = sorting_from("none", "task", None, run_code=False)
+    sorting = sorting_from("none", profile.grouping, None, run_code)
     trace, questions = prepare(path, sorting, console, needs_quality=False)
     job = Job(with_width(profile.policy_spec(), profile.width), profile.cap, profile.program)
     head = trace.header

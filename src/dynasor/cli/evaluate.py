@@ -25,6 +25,7 @@ from dynasor.cli.traces_given import (
     parse_width,
     prepare,
     sorting_from,
+    wide_console,
 )
 from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.offline import Figures, Plan, evaluate_plan, steps
@@ -35,8 +36,6 @@ __all__ = ["evaluate"]
 
 DEFAULT_ROWS = ("threshold", "stepwise", "esc", "beta", "sequential", "even+lock")
 DEFAULT_CAP = 20
-WIDE = 120
-"""Columns of a table that goes to a file or a pipe, where nothing wraps."""
 
 
 def evaluate(
@@ -117,9 +116,7 @@ def _one(
 def _show(trace: Trace, questions: int, plan: Plan, lines: list[Figures]) -> None:
     """Print one table a cap and width."""
     head = trace.header
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    console = wide_console()
     console.print(
         f"[bold]{head.workload}, {head.model}[/bold]: {questions} questions, {plan.seeds} shuffles"
         + (", token counts are estimates" if head.has_estimated_tokens else "")

@@ -33,10 +33,13 @@ __all__ = [
     "parse_width",
     "prepare",
     "sorting_from",
+    "wide_console",
 ]
 
 LOCK = "+lock"
 ALL = "all"
+WIDE = 120
+"""Columns of a table that goes to a file or a pipe, where nothing need wrap."""
 
 TracesArgument = Annotated[
     list[Path], typer.Argument(metavar="TRACE...", help="Sampling traces (see `dynasor trace`).")
@@ -105,6 +108,12 @@ def parse_rows(given: list[str]) -> dict[str, PolicySpec]:
         make_policy(spec, known)
         rows[text] = spec
     return rows
+
+
+def wide_console() -> Console:
+    """Return a console for tables: as wide as they are where the output goes to a file or pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 def bar(console: Console) -> Progress:

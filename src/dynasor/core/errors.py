@@ -69,6 +69,9 @@ class UnknownName(UserError):
         hint = f"; did you mean {near[0]!r}?" if near else ""
         super().__init__(f"unknown {kind} {name!r} (known: {', '.join(self.known)}){hint}")
 
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
+        return type(self), (self.kind, self.name, self.known)
+
 
 class ConfigError(UserError):
     """A setting that is unknown, of the wrong type or out of range."""
