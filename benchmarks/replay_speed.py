@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from _offline import arguments, find_trace, finish, open_settings
-
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.classes import Sorting, sort_trace
 from dynasor.evaluate.replay import Job, replay_all
