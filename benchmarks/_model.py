@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from rich.progress import track
 
+import _script
+from _script import finish
 from dynasor.config import load_settings
 from dynasor.core.types import Generate, Generated, Message, Prompt, Sampling
 from dynasor.datasets import Problem
@@ -45,27 +45,11 @@ Out = TypeVar("Out")
 
 def arguments(description: str) -> argparse.ArgumentParser:
     """Return a parser with what all of these benchmarks take."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = _script.arguments(description)
     parser.add_argument("--questions", type=int, default=500, help="held-out problems")
     parser.add_argument("--engine", default="embedded", help="URL or GGUF file")
     parser.add_argument("--threads", type=int, help="of the embedded engine")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--picture", type=Path, help="draw them into this file (SVG, PNG)")
     return parser
-
-
-def finish(
-    options: argparse.Namespace,
-    found: dict[str, Any],
-    show: Callable[[dict[str, Any]], None],
-    draw: Callable[[dict[str, Any], Path], None] | None = None,
-) -> None:
-    """Print what was found; write it, and draw it, into the files that the options name."""
-    show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found) + "\n")
-    if draw is not None and options.picture:
-        draw(found, options.picture)
 
 
 @contextlib.asynccontextmanager

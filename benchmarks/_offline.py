@@ -13,12 +13,12 @@ import gzip
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import _model
+import _script
+from _script import finish
 from dynasor.config import Settings
 from dynasor.core.errors import UserError
 from dynasor.datasets.questions import load_questions
@@ -151,36 +151,12 @@ def find_trace(name: str) -> Path:
 
 def arguments(description: str) -> argparse.ArgumentParser:
     """Return a parser with what all figure scripts take."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = _script.arguments(description)
     parser.add_argument("--seeds", type=int, default=20, help="shuffles of every question")
     parser.add_argument("--setting", action="append", choices=SETTINGS, help="only this one")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--run-code", action="store_true", help="run recorded programs, sandboxed")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--picture", type=Path, help="draw them into this file (SVG, PNG)")
     return parser
-
-
-def finish(
-    options: argparse.Namespace,
-    found: dict[str, Any],
-    show: Callable[[dict[str, Any]], None],
-    draw: Callable[[dict[str, Any], Path], None] | None = None,
-) -> None:
-    """Print what was found; write it, and draw it, into the files that the options name."""
-    for path in (options.json, options.picture):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    _model.finish(options, _rounded(found), show, draw)
-
-
-def _rounded(value: Any) -> Any:
-    """Cut numbers to five places: more are noise, and make files that nobody can compare."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    return round(value, 5) if isinstance(value, float) else value
 
 
 def _folder() -> Path:

@@ -156,7 +156,11 @@ def draw(found: dict[str, Any], target: Path) -> None:
             )
         heights = range(len(PAPER))
         axes.plot(
-            [100 * value for value in PAPER.values()], heights, "k|", markersize=14, label="paper"
+            [100 * value for value in PAPER.values()],
+            heights,
+            "k|",
+            markersize=14,
+            label="paper, MATH",
         )
         axes.set(yticks=heights, yticklabels=list(PAPER), xlabel="tokens saved, %")
         axes.set_title(f"{one['title']}, cap {one['cap']}", fontsize=10)

@@ -6,23 +6,10 @@ import json
 
 import pytest
 from toys.batches import line, sums_engine
+from toys.watchers import Heard
 
 from dynasor.batch import BatchJob, run_batch
 from dynasor.config import Settings
-
-
-class Heard:
-    """A watcher that keeps what it hears."""
-
-    def __init__(self):
-        self.warnings = []
-        self.moves = 0
-
-    def moved(self, tally):
-        self.moves += 1
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 class Folder:

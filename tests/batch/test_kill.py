@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from toys.killing import run_until_killed
 
 SCRIPT = Path(__file__).with_name("killed.py")
 MOMENTS = [("call", 1), ("write", 1), ("call", 40), ("write", 12), ("write", 2), ("call", 25)]
-
-
-def run(folder, mode, count):
-    """Run until killed; return the exit status."""
-    command = [sys.executable, SCRIPT, folder.in_path, folder.out_path, mode, str(count)]
-    return subprocess.run(command, check=False, timeout=60).returncode
 
 
 def answers(folder):
@@ -35,15 +27,8 @@ def answers(folder):
 async def test_killed_again_and_again(folder):
     """After `kill -9` at any moment the next run loses nothing and repeats nothing."""
     folder.questions(60)
-    kept = b""
-    for mode, count in MOMENTS:
-        assert run(folder, mode, count) == -signal.SIGKILL
-        held = folder.out_path.read_bytes()
-        assert held.startswith(kept)
-        kept = held[: held.rfind(b"\n") + 1]
-    assert 0 < kept.count(b"\n") < 60
-    assert run(folder, "never", 0) == 0
-    assert folder.out_path.read_bytes().startswith(kept)
+    kept = run_until_killed(SCRIPT, [folder.in_path, folder.out_path], MOMENTS)
+    assert 0 < len(kept) < 60
     killed = answers(folder)
     folder.out_path.unlink()
     await folder.run()

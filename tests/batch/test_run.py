@@ -83,7 +83,7 @@ async def test_bad_lines_stay(folder):
     before = folder.out_path.read_bytes()
     tally = await folder.run()
     assert folder.out_path.read_bytes() == before
-    assert (tally.found, tally.written) == (5, 0)
+    assert (tally.found, tally.ended) == (5, 0)
 
 
 async def test_corrected_line(folder):

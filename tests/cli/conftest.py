@@ -14,9 +14,10 @@ from dynasor.cli import main
 
 
 @pytest.fixture
-def command(no_settings, monkeypatch, capsys):
+def command(no_settings, tmp_path, monkeypatch, capsys):
     """Call `dynasor` in an empty folder: the exit code, standard output and standard error."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def call(*arguments, engine=None):
         if engine is not None:

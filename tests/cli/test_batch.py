@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -10,13 +9,10 @@ from pathlib import Path
 
 import pytest
 from openai.types.chat import ChatCompletion
-from rich.console import Console
 from toys.batches import line, sums_engine
 
-from dynasor.batch import Tally
 from dynasor.batch import run as batch_run
 from dynasor.cli import main
-from dynasor.cli.batch_display import Bar, Lines
 from dynasor.core.errors import EngineUnreachable
 from dynasor.datasets.arithmetic import heldout
 
@@ -168,56 +164,6 @@ def test_engine_lost(dynasor):
     assert code == 1
     assert "5 of 60 lines are in out.jsonl: start the engine and run the same command again" in err
     assert err.count("\n") == 1
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def now(self):
-        """Return what it is set to."""
-        return self.seconds
-
-
-def busy():
-    """The tally of a run on its way."""
-    return Tally(
-        total=1000,
-        found=100,
-        answered=200,
-        failed=3,
-        completion_tokens=5000,
-        answered_tokens=4000,
-        even_tokens=10000.0,
-    )
-
-
-def test_lines():
-    """Off a terminal there is a line every ten seconds, however many questions end."""
-    heard, clock = io.StringIO(), Clock()
-    lines = Lines(Console(file=heard, width=40), clock)
-    for _ in range(100):
-        clock.seconds += 0.203
-        lines.moved(busy())
-    assert heard.getvalue() == (
-        "303 of 1,000 lines, 20.0 a second, 35 s left, 5,000 tokens, "
-        "saved about 60% (estimate), 3 failed\n"
-        "303 of 1,000 lines, 10.0 a second, 70 s left, 5,000 tokens, "
-        "saved about 60% (estimate), 3 failed\n"
-    )
-
-
-def test_bar():
-    """On a terminal a bar shows count, rate, tokens, the estimate and failures."""
-    heard, clock = io.StringIO(), Clock()
-    with Bar(Console(file=heard, width=140, force_terminal=True), clock) as bar:
-        clock.seconds = 10.15
-        bar.moved(busy())
-    shown = heard.getvalue()
-    for part in ("303/1000", "20.0/s", "5,000 tokens", "about 60% (estimate)", "3 failed"):
-        assert part in shown
 
 
 @pytest.mark.engine

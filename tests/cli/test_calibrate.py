@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from toys.recorded import line, write
+from toys.refusals import refused
 
 from dynasor.calibrate import candidates
 from dynasor.engines.scripted import ScriptedEngine
@@ -15,9 +16,8 @@ from dynasor.profile import read_profile
 
 
 @pytest.fixture
-def calibrate(command, tmp_path, monkeypatch):
+def calibrate(command):
     """Call `dynasor calibrate t.jsonl p.json ...` in an empty folder: code, output, error."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def call(*options, out="p.json"):
         few = ("--cap", "8", "--seeds", "2", "--splits", "2", "-p", "beta")
@@ -36,13 +36,9 @@ def trace(count=20, **rest):
     return write(Path("t.jsonl"), *lines, model="toy", workload="sums")
 
 
-def refused(result, *parts):
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("dynasor: ")
-    assert err.count("\n") == 1, err
-    for part in parts:
-        assert part in err
+def refused_unwritten(result, *parts):
+    """The command must have failed with one line, and have written no profile."""
+    refused(result, *parts)
     assert not Path("p.json").exists()
 
 
@@ -117,13 +113,13 @@ def test_same_again(calibrate):
 def test_bad_options(calibrate, options, parts):
     """An option that cannot be used is one line, and no profile is written."""
     trace()
-    refused(calibrate(*options), *parts)
+    refused_unwritten(calibrate(*options), *parts)
 
 
 def test_few_questions(calibrate):
     """Three questions cannot be split."""
     trace(3)
-    refused(calibrate(), "3 questions cannot be split", "at least 4")
+    refused_unwritten(calibrate(), "3 questions cannot be split", "at least 4")
 
 
 def test_no_reference(calibrate):
@@ -136,16 +132,18 @@ def test_no_reference(calibrate):
 
 def test_no_trace(calibrate):
     """A trace that is not there, or torn, is refused by name."""
-    refused(calibrate(), "t.jsonl cannot be read")
+    refused_unwritten(calibrate(), "t.jsonl cannot be read")
     path = trace()
     path.write_bytes(path.read_bytes()[:-9])
-    refused(calibrate(), "t.jsonl, line 21", "cut off")
+    refused_unwritten(calibrate(), "t.jsonl, line 21", "cut off")
 
 
 def test_no_folder(calibrate):
     """A profile that could not be written is refused before the work begins."""
     trace()
-    refused(calibrate(out="no/p.json"), "profile no/p.json cannot be written", "no folder no")
+    refused_unwritten(
+        calibrate(out="no/p.json"), "profile no/p.json cannot be written", "no folder no"
+    )
 
 
 def test_all_null(calibrate):

@@ -11,6 +11,7 @@ from toys.batches import line as asked
 from toys.batches import sums_engine
 from toys.profiles import behaviour, profile
 from toys.recorded import header, line, write
+from toys.refusals import refused
 
 from dynasor.batch import run as batch_run
 from dynasor.calibrate import behaviour as behaviour_of
@@ -23,9 +24,8 @@ PARAMS = {"in_flight": 4, "confidence": 0.9}
 
 
 @pytest.fixture
-def drift(command, tmp_path, monkeypatch):
+def drift(command):
     """Call `dynasor drift p.json live.jsonl` in an empty folder: code, output, error."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return lambda *options, live="live.jsonl": command("drift", "p.json", live, *options)
 
 
@@ -51,15 +51,6 @@ def calibrated(**rest):
     spec = PolicySpec("beta", PARAMS, has_lock=True)
     then = behaviour_of(replay(questions, Job(spec, 10), 0), 10)
     profile(**{"params": PARAMS, "behaviour": then, **rest}).write(Path("p.json"))
-
-
-def refused(result, *parts):
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("dynasor: ")
-    assert err.count("\n") == 1, err
-    for part in parts:
-        assert part in err
 
 
 # A new trace.

@@ -34,7 +34,10 @@ def boxed(value):
         (["demo", "--nope"], ["--nope", "--problems"]),
         (["replay", "x", "--nope"], ["--nope", "--json"]),
         (["--nope"], ["--nope"]),
-        (["askk", "q"], ["'askk'", "ask, batch, calibrate, demo, drift, evaluate, record, replay, trace"]),
+        (
+            ["askk", "q"],
+            ["'askk'", "ask, batch, calibrate, demo, drift, evaluate, record, replay, trace"],
+        ),
         (["ask"], ["Missing argument", "question"]),
         (["ask", "one", "two"], ["two"]),
         (["batch", "in"], ["Missing argument", "OUT"]),

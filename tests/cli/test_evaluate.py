@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from toys.recorded import header, line, write
+from toys.refusals import refused
 
 from dynasor.traces import Chain, ChainLine, Sample, SamplingLine, write_trace
 
@@ -15,9 +16,8 @@ EASY, OPEN, MUTE = ["1"] * 8, ["1", "2", "3", "1"] * 2, [None] * 8
 
 
 @pytest.fixture
-def evaluate(command, tmp_path, monkeypatch):
+def evaluate(command):
     """Call `dynasor evaluate t.jsonl ...` in an empty folder: code, output, error."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def call(*options, traces=("t.jsonl",)):
         return command("evaluate", *traces, "--seeds", "2", *options)
@@ -29,16 +29,6 @@ def trace(*lines, path="t.jsonl", **rest):
     """Write a trace, of three questions unless told."""
     lines = lines or (line("a", EASY), line("b", OPEN), line("c", ["2", "1"] * 4))
     return write(Path(path), *lines, **rest)
-
-
-def refused(result, *parts):
-    """The command must fail with one line that says these things."""
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("dynasor: ")
-    assert err.count("\n") == 1, err
-    for part in parts:
-        assert part in err
 
 
 # What is printed.

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import pytest
 from toys.recordings import seeded_engine
+from toys.watchers import Heard
 
 from dynasor.config import Settings
 from dynasor.record import RecordJob, record
 from dynasor.traces import read_trace
-
-
-class Heard:
-    """A watcher that keeps what it hears."""
-
-    def __init__(self):
-        self.warnings = []
-        self.moves = 0
-
-    def moved(self, tally):
-        self.moves += 1
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 class Folder:

@@ -4,7 +4,8 @@ Knows nothing of terminals: `dynasor.cli.batch` shows what `Watcher` hears.
 """
 
 from dynasor.batch.output import OutputError
-from dynasor.batch.run import BatchJob, Watcher, run_batch
+from dynasor.batch.run import BatchJob, run_batch
 from dynasor.batch.tally import Tally
+from dynasor.tally import Watcher
 
 __all__ = ["BatchJob", "OutputError", "Tally", "Watcher", "run_batch"]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +11,8 @@ from typing import Self
 import msgspec
 
 from dynasor.batch.records import RECORD_BEGINNING, LineError, Record, encode_record
-from dynasor.core.errors import DynasorError, UserError
+from dynasor.core.errors import UserError
+from dynasor.locked import LockedFile
 
 __all__ = ["Output", "OutputError", "Progress", "read_progress"]
 
@@ -65,8 +62,7 @@ class Output:
     def __init__(self, path: Path) -> None:
         """Open or create the file; raises `OutputError`, also where another run holds it."""
         self.path = path
-        self._fd, self._is_new = _open_and_lock(path)
-        self._end = 0
+        self._file = LockedFile(path, "output", "batch", OutputError)
 
     def __enter__(self) -> Self:
         return self
@@ -84,61 +80,19 @@ class Output:
 
         That happens in a new file, which then takes the place of the old one.
         """
-        self._is_new = False
-        try:
-            if drops_failures and progress.failed:
-                self._rewrite(progress.size)
-            else:
-                os.ftruncate(self._fd, progress.size)
-                self._end = progress.size
-        except OSError as exc:
-            raise _unwritable(self.path, exc) from exc
+        if drops_failures and progress.failed:
+            records = _whole_lines(self.path, progress.size)
+            self._file.rewrite(data for data, head in records if not head.has_failed)
+        else:
+            self._file.cut(progress.size)
 
     def write(self, record: Record) -> None:
         """Append one record as one whole line; raises `DynasorError` where that is impossible."""
-        try:
-            self._append(self._fd, encode_record(record))
-        except OSError as exc:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._end)
-            raise _unwritable(self.path, exc) from exc
+        self._file.append(encode_record(record))
 
     def close(self) -> None:
         """Give the file to others; one that was created and never prepared is removed."""
-        if self._fd < 0:
-            return
-        if self._is_new and os.fstat(self._fd).st_size == 0:
-            self.path.unlink(missing_ok=True)
-        os.close(self._fd)
-        self._fd = -1
-
-    def _append(self, fd: int, line: bytes) -> None:
-        written = 0
-        while written < len(line):
-            written += os.pwrite(fd, line[written:], self._end + written)
-        self._end += len(line)
-
-    def _rewrite(self, size: int) -> None:
-        """Copy what did not fail into a file beside this one, and rename that."""
-        path = self.path.resolve()
-        # One that a killed run has left behind is overwritten: the lock on the output guards it.
-        beside = path.with_name(f".{path.name}.new")
-        fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
-            self._end = 0
-            for data, head in _whole_lines(path, size):
-                if not head.has_failed:
-                    self._append(fd, data)
-            os.fsync(fd)
-            beside.replace(path)
-        except BaseException:
-            os.close(fd)
-            beside.unlink(missing_ok=True)
-            raise
-        self._fd, old = fd, self._fd
-        os.close(old)
+        self._file.close()
 
 
 def read_progress(path: Path, *, drops_failures: bool = False) -> Progress:
@@ -196,50 +150,3 @@ def _foreign(path: Path, number: int) -> OutputError:
         f"output {path}, line {number} is no record of a batch; name another file, "
         "or repair this one"
     )
-
-
-def _unwritable(path: Path, exc: OSError) -> DynasorError:
-    return DynasorError(
-        f"output {path} cannot be written: {exc.strerror}; what is finished is kept: "
-        "make room and run the same command again"
-    )
-
-
-def _open_and_lock(path: Path) -> tuple[int, bool]:
-    """Return a file descriptor that holds the lock on what stands at `path`, and if it is new."""
-    while True:
-        is_new = not path.exists()
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as exc:
-            raise OutputError(f"output {path} cannot be written: {exc.strerror}") from exc
-        try:
-            _lock(fd, path)
-            # Another run may have put a new file there between the opening and the lock.
-            if _is_at(path, os.fstat(fd)):
-                return fd, is_new
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-
-
-def _lock(fd: int, path: Path) -> None:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OutputError(f"output {path} is no file; a batch goes on in a file only")
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise OutputError(
-            f"output {path} is being written by another run; wait for its end or name another file"
-        ) from exc
-    except OSError as exc:
-        raise OutputError(f"output {path} cannot be locked: {exc.strerror}") from exc
-
-
-def _is_at(path: Path, opened: os.stat_result) -> bool:
-    try:
-        present = path.stat()
-    except FileNotFoundError:
-        return False
-    return (present.st_ino, present.st_dev) == (opened.st_ino, opened.st_dev)

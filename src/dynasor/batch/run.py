@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from dynasor.api import Dynasor, Handle, Result
 from dynasor.batch.lines import Line, read_lines
@@ -29,9 +28,10 @@ from dynasor.config import Settings
 from dynasor.core.errors import EngineUnreachable, UserError
 from dynasor.engines.protocol import Engine
 from dynasor.runtime.clock import wall_clock
+from dynasor.tally import Watcher
 from dynasor.wiring import make_engines
 
-__all__ = ["BatchJob", "Watcher", "run_batch"]
+__all__ = ["BatchJob", "run_batch"]
 
 HOPELESS_QUESTIONS = 20
 """So many questions in a row without a sign of life: the engine is gone, not the question bad."""
@@ -53,20 +53,10 @@ class BatchJob:
     journal: Path | None = None
 
 
-class Watcher(Protocol):
-    """Whoever wants to see how a run goes. Neither method may raise."""
-
-    def moved(self, tally: Tally) -> None:
-        """Take note that the tally has changed; it is one object, and goes on changing."""
-
-    def warn(self, message: str) -> None:
-        """Take note of something odd that does not stop the run."""
-
-
 async def run_batch(
     job: BatchJob,
     settings: Settings,
-    watcher: Watcher,
+    watcher: Watcher[Tally],
     engines: Sequence[Engine] | None = None,
 ) -> Tally:
     """Answer every line of the input that has no record yet; return the counts.
@@ -110,7 +100,7 @@ class _Run:
     output: Output
     progress: Progress
     tally: Tally
-    watcher: Watcher
+    watcher: Watcher[Tally]
     seen: dict[str, int] = field(default_factory=dict)
     held: list[tuple[Record, Result]] = field(default_factory=list)
     has_warned: bool = False

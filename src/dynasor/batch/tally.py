@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dynasor.api import Result
+from dynasor.tally import RunTally
 
 __all__ = ["Tally"]
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(RunTally):
     """Counts of one run; tokens are those of this run.
 
     `total` is the lines of the input that are not blank; `found` of them were in the output
@@ -19,30 +20,20 @@ class Tally:
     mean tokens of a question's own branches times its cap.
     """
 
-    total: int = 0
-    found: int = 0
     answered: int = 0
-    failed: int = 0
     unusable: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     answered_tokens: int = 0
     even_tokens: float = 0.0
 
     @property
-    def written(self) -> int:
+    def ended(self) -> int:
         """Records that this run wrote."""
-        return self.answered + self.failed + self.unusable
+        return self.answered + self.troubles
 
     @property
-    def done(self) -> int:
-        """Lines that have a record."""
-        return self.found + self.written
-
-    @property
-    def left(self) -> int:
-        """Lines without a record."""
-        return max(0, self.total - self.done)
+    def troubles(self) -> int:
+        """Those of them that are no answer."""
+        return self.failed + self.unusable
 
     @property
     def saved_tokens(self) -> float:
@@ -50,15 +41,14 @@ class Tally:
         return self.even_tokens - self.answered_tokens
 
     @property
-    def saved_share(self) -> float:
-        """The same as a fraction of even allocation; 0 while nothing is known."""
-        return self.saved_tokens / self.even_tokens if self.even_tokens else 0.0
+    def saved_share(self) -> float | None:
+        """The same as a fraction of even allocation; None while nothing is known."""
+        return self.saved_tokens / self.even_tokens if self.even_tokens else None
 
     def add(self, result: Result) -> None:
         """Count one question that ended."""
         spending = result.spending
-        self.prompt_tokens += spending.prompt_tokens
-        self.completion_tokens += spending.completion_tokens
+        self.bill(spending)
         if result.error is not None:
             self.failed += 1
             return

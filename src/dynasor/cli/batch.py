@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from dynasor.batch import BatchJob, Tally, run_batch
-from dynasor.cli.batch_display import Bar, Lines, Quiet, say
-from dynasor.cli.errors import INTERRUPTED
+from dynasor.cli.long_run import LiveOption, print_end, run_shown
 from dynasor.cli.options import (
     CapOption,
     ConfigOption,
@@ -31,9 +25,8 @@ from dynasor.cli.options import (
     TaskOption,
     settings_from,
 )
-from dynasor.config import Settings
 from dynasor.core.errors import DynasorError
-from dynasor.runtime import MonotonicClock
+from dynasor.traces.lines import shown
 
 __all__ = ["batch"]
 
@@ -56,10 +49,7 @@ def batch(
     cap: CapOption = None,
     task: TaskOption = None,
     seed: SeedOption = None,
-    live: Annotated[
-        int | None,
-        typer.Option("--live", help="Questions worked on at once, at most.", show_default="256"),
-    ] = None,
+    live: LiveOption = None,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Drop failed records and ask them again.")
     ] = False,
@@ -83,39 +73,18 @@ def batch(
         live=live,
     )
     job = BatchJob(in_path, out_path, retry_errors, journal)
-    console = Console(stderr=True)
-    clock = MonotonicClock()
-    try:
-        tally = asyncio.run(_run(job, settings, console, as_json))
-    except KeyboardInterrupt:
-        say(
-            console,
-            f"dynasor: interrupted; what is finished is in {_shown(out_path)}, and the "
-            "same command does the rest",
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    if as_json:
-        figures = _figures(job, tally, clock.now())
-        typer.echo(msgspec.json.encode(figures).decode())
-    else:
-        Console().print(_table(job, tally, clock.now()))
+    tally, seconds = run_shown(
+        lambda watcher: run_batch(job, settings, watcher), out_path, is_quiet=as_json
+    )
+    print_end(_figures(job, tally, seconds), _facts(job, tally, seconds), as_json=as_json)
     if tally.failed and not tally.answered:
         raise DynasorError("every question failed; their records say why")
 
 
-async def _run(job: BatchJob, settings: Settings, console: Console, as_json: bool) -> Tally:
-    if as_json:
-        return await run_batch(job, settings, Quiet(console))
-    if not console.is_terminal:
-        return await run_batch(job, settings, Lines(console))
-    with Bar(console) as bar:
-        return await run_batch(job, settings, bar)
-
-
 def _figures(job: BatchJob, tally: Tally, seconds: float) -> dict[str, Any]:
     return {
-        "input": _shown(job.in_path),
-        "output": _shown(job.out_path),
+        "input": shown(job.in_path),
+        "output": shown(job.out_path),
         "lines": tally.total,
         "found": tally.found,
         "answered": tally.answered,
@@ -125,35 +94,25 @@ def _figures(job: BatchJob, tally: Tally, seconds: float) -> dict[str, Any]:
         "completion_tokens": tally.completion_tokens,
         "even_tokens_estimate": round(tally.even_tokens),
         "saved_tokens_estimate": round(tally.saved_tokens),
-        "saved_share_estimate": round(tally.saved_share, 4),
+        "saved_share_estimate": round(tally.saved_share or 0.0, 4),
         "seconds": round(seconds, 3),
     }
 
 
-def _table(job: BatchJob, tally: Tally, seconds: float) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(overflow="fold")
-    table.add_row("answered", f"{tally.answered:,}")
+def _facts(job: BatchJob, tally: Tally, seconds: float) -> dict[str, str]:
+    facts = {"answered": f"{tally.answered:,}"}
     if tally.found:
-        table.add_row("found", f"{tally.found:,} were in the output already")
+        facts["found"] = f"{tally.found:,} were in the output already"
     if tally.failed:
-        table.add_row("failed", f"{tally.failed:,}; --retry-errors asks them again")
+        facts["failed"] = f"{tally.failed:,}; --retry-errors asks them again"
     if tally.unusable:
-        table.add_row("unusable", f"{tally.unusable:,} lines; their records say why")
+        facts["unusable"] = f"{tally.unusable:,} lines; their records say why"
     if tally.answered or tally.failed:
-        table.add_row("tokens", f"{tally.completion_tokens:,} generated")
-    if tally.even_tokens:
-        table.add_row(
-            "saved",
+        facts["tokens"] = f"{tally.completion_tokens:,} generated"
+    if tally.saved_share is not None:
+        facts["saved"] = (
             f"about {tally.saved_tokens:,.0f} tokens ({tally.saved_share:.0%}), an estimate: "
-            "even allocation would have given every question its cap",
+            "even allocation would have given every question its cap"
         )
-    table.add_row("time", f"{seconds:.1f} s, {tally.written / seconds:.1f} lines a second")
-    table.add_row("output", Text(_shown(job.out_path)))
-    return table
-
-
-def _shown(path: Path) -> str:
-    """Return a path as text; bytes in it that are no text become '?'."""
-    return str(path).encode("utf-8", "replace").decode()
+    facts["time"] = f"{seconds:.1f} s, {tally.ended / seconds:.1f} lines a second"
+    return facts | {"output": shown(job.out_path)}

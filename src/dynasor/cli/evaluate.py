@@ -36,6 +36,8 @@ __all__ = ["evaluate"]
 
 DEFAULT_ROWS = ("threshold", "stepwise", "esc", "beta", "sequential", "even+lock")
 DEFAULT_CAP = 20
+LONGEST_NAME = 40
+"""Columns for a policy; one with many parameters goes on in the next line."""
 
 
 def evaluate(
@@ -129,7 +131,7 @@ def _show(trace: Trace, questions: int, plan: Plan, lines: list[Figures]) -> Non
 def _table(lines: list[Figures]) -> Table:
     width = "all branches" if lines[0].width is None else f"{lines[0].width} in flight"
     table = Table(box=None, pad_edge=False)
-    table.add_column(f"cap {lines[0].cap}, {width}", no_wrap=True)
+    table.add_column(f"cap {lines[0].cap}, {width}", overflow="fold", max_width=LONGEST_NAME)
     for name in ("saved %", "accuracy %", "change, points", "branches"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:

@@ -3,6 +3,7 @@
 Knows nothing of terminals: `dynasor.cli.record` shows what `Watcher` hears.
 """
 
-from dynasor.record.run import RecordJob, Tally, Watcher, record
+from dynasor.record.run import RecordJob, Tally, record
+from dynasor.tally import Watcher
 
 __all__ = ["RecordJob", "Tally", "Watcher", "record"]

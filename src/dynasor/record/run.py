@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -18,11 +17,12 @@ from dynasor.core.types import PolicySpec
 from dynasor.datasets.questions import QuestionLine
 from dynasor.engines.protocol import Engine
 from dynasor.programs.recording import Drawn, Recording
+from dynasor.tally import RunTally, Watcher
 from dynasor.tasks.groupings import BY_TASK
 from dynasor.traces import Header, Sample, SamplingLine, TraceError, TraceWriter, open_trace
 from dynasor.traces.format import VERSION
 
-__all__ = ["RecordJob", "Tally", "Watcher", "record"]
+__all__ = ["RecordJob", "Tally", "record"]
 
 EVEN = PolicySpec("even", has_lock=False)
 HOPELESS_QUESTIONS = 20
@@ -55,7 +55,7 @@ class RecordJob:
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(RunTally):
     """Counts of one run; tokens are those of this run.
 
     Of `total` questions `found` were in the trace already and `recorded` are written now, with
@@ -63,31 +63,21 @@ class Tally:
     and are not written: `error` says what happened to the latest of them.
     """
 
-    total: int
-    found: int = 0
     recorded: int = 0
-    failed: int = 0
     samples: int = 0
     unanswered: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     error: str = ""
 
-
-class Watcher(Protocol):
-    """Whoever wants to see how a run goes. Neither method may raise."""
-
-    def moved(self, tally: Tally) -> None:
-        """Take note that the tally has changed; it is one object, and goes on changing."""
-
-    def warn(self, message: str) -> None:
-        """Take note of something odd that does not stop the run."""
+    @property
+    def ended(self) -> int:
+        """Questions that were recorded, or failed."""
+        return self.recorded + self.failed
 
 
 async def record(
     job: RecordJob,
     settings: Settings,
-    watcher: Watcher,
+    watcher: Watcher[Tally],
     engines: Sequence[Engine] | None = None,
 ) -> Tally:
     """Sample every question that the trace does not have yet; return the counts.
@@ -170,7 +160,7 @@ class _Run:
     has_logprobs: bool
     writer: TraceWriter
     tally: Tally
-    watcher: Watcher
+    watcher: Watcher[Tally]
     let_down: int = 0
     has_warned: bool = False
 
@@ -202,8 +192,7 @@ class _Run:
         result: Result = await self.dynasor.submit(
             program, policy=EVEN, program_id=question.id, workload=self.job.workload
         )
-        self.tally.prompt_tokens += result.spending.prompt_tokens
-        self.tally.completion_tokens += result.spending.completion_tokens
+        self.tally.bill(result.spending)
         if result.error is not None or result.text is None:
             self._lose(question, result)
         else:

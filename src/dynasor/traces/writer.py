@@ -6,11 +6,7 @@ that a writer that is killed loses the line it was writing and no other.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import gzip
-import os
-import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +16,8 @@ from typing import BinaryIO, Self
 import msgspec
 
 from dynasor.core.errors import DynasorError
-from dynasor.traces.files import MAGIC, checked, is_gzip
+from dynasor.locked import LockedFile
+from dynasor.traces.files import MAGIC, checked, is_gzip, opened
 from dynasor.traces.format import Header, Line
 from dynasor.traces.lines import LineReader, TraceError, read_header
 
@@ -50,13 +47,14 @@ class TraceWriter:
         self.path = path
         self._header = msgspec.json.encode(header) + b"\n"
         self._reader = LineReader(path, read_header(path, 1, self._header))
-        self._fd = _open_and_lock(path)
+        self._file = LockedFile(path, "trace", "trace", TraceError)
+        self._number = 0
         try:
-            self._number, self._end = 0, 0
-            self._resume()
-            self._begin()
+            self._file.cut(self._resume())
+            if self._number == 0:
+                self._write(self._header)
         except BaseException:
-            os.close(self._fd)
+            self._file.close()
             raise
 
     @property
@@ -96,35 +94,26 @@ class TraceWriter:
 
     def close(self) -> None:
         """Give the file to others; safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
-    def _begin(self) -> None:
-        """Cut off what is torn, and write the header where there is none."""
+    def _resume(self) -> int:
+        """Find out how the file is written, and take over what it holds; return its whole size."""
         try:
-            os.ftruncate(self._fd, self._end)
-        except OSError as exc:
-            raise _unwritable(self.path, exc) from exc
-        if self._number == 0:
-            self._write(self._header)
-
-    def _resume(self) -> None:
-        """Find out how the file is written, and take over what it holds."""
-        try:
-            with os.fdopen(os.dup(self._fd), "rb") as file:
+            with opened(self.path) as file:
                 self._is_packed = is_gzip(self.path, file.read(len(MAGIC)))
                 file.seek(0)
-                self._take_all(_members(self.path, file) if self._is_packed else _lines(file))
+                parts = _members(self.path, file) if self._is_packed else _lines(file)
+                return self._take_all(parts)
         except OSError as exc:
             raise TraceError(f"trace {self.path} cannot be read: {exc.strerror}") from exc
 
-    def _take_all(self, parts: Iterator[_Part]) -> None:
-        """Take over whole lines up to a torn end."""
+    def _take_all(self, parts: Iterator[_Part]) -> int:
+        """Take over whole lines up to a torn end, and return where they end."""
+        size = 0
         for text, end in parts:
             if end is None:
                 self._check_torn(text)
-                return
+                break
             *whole, rest = text.split(b"\n")
             if rest:
                 raise TraceError(
@@ -133,7 +122,8 @@ class TraceWriter:
                 )
             for data in whole:
                 self._take(data)
-            self._end = end
+            size = end
+        return size
 
     def _take(self, data: bytes) -> None:
         self._number += 1
@@ -160,16 +150,7 @@ class TraceWriter:
             )
 
     def _write(self, data: bytes) -> None:
-        packed = gzip.compress(data, mtime=0) if self._is_packed else data
-        try:
-            written = 0
-            while written < len(packed):
-                written += os.pwrite(self._fd, packed[written:], self._end + written)
-        except OSError as exc:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._end)
-            raise _unwritable(self.path, exc) from exc
-        self._end += len(packed)
+        self._file.append(gzip.compress(data, mtime=0) if self._is_packed else data)
         self._number += 1
 
 
@@ -213,31 +194,3 @@ def _first_difference(found: Header, given: Header) -> str:
             return f"{name}.{key} {one.get(key)!r}, not {other.get(key)!r}"
         return f"{name} {one!r}, not {other!r}"
     return ""
-
-
-def _unwritable(path: Path, exc: OSError) -> DynasorError:
-    return DynasorError(
-        f"trace {path} cannot be written: {exc.strerror}; what is finished is kept: "
-        "make room and run the same command again"
-    )
-
-
-def _open_and_lock(path: Path) -> int:
-    """Return a file descriptor that holds the lock on a trace."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as exc:
-        raise TraceError(f"trace {path} cannot be written: {exc.strerror}") from exc
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise TraceError(f"trace {path} is no file; a trace goes on in a file only")
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        os.close(fd)
-        raise TraceError(
-            f"trace {path} is being written by another run; wait for its end or name another file"
-        ) from exc
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
