@@ -24,6 +24,7 @@ from dynasor.core.errors import UserError
 from dynasor.datasets.questions import load_questions
 from dynasor.evaluate.classes import BY_TESTS, Sorting, default_cache, sort_trace
 from dynasor.evaluate.recorded import Recorded
+from dynasor.evaluate.replay import cores
 from dynasor.record import RecordJob, Tally, record
 from dynasor.traces import Header, convert, read_trace
 
@@ -154,7 +155,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = _script.arguments(description)
     parser.add_argument("--seeds", type=int, default=20, help="shuffles of every question")
     parser.add_argument("--setting", action="append", choices=SETTINGS, help="only this one")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--processes", type=int, default=cores())
     parser.add_argument("--run-code", action="store_true", help="run recorded programs, sandboxed")
     return parser
 

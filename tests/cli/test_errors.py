@@ -36,7 +36,10 @@ def boxed(value):
         (["--nope"], ["--nope"]),
         (
             ["askk", "q"],
-            ["'askk'", "ask, batch, calibrate, demo, drift, evaluate, record, replay, trace"],
+            [
+                "'askk'",
+                "ask, batch, calibrate, demo, drift, evaluate, profile, record, replay, trace",
+            ],
         ),
         (["ask"], ["Missing argument", "question"]),
         (["ask", "one", "two"], ["two"]),

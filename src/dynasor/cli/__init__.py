@@ -15,6 +15,7 @@ from dynasor.cli.demo import demo
 from dynasor.cli.drift import drift
 from dynasor.cli.errors import exit_code, one_line
 from dynasor.cli.evaluate import evaluate
+from dynasor.cli.profile import profile
 from dynasor.cli.record import record
 from dynasor.cli.replay import replay
 from dynasor.cli.trace import trace_app
@@ -35,6 +36,7 @@ app.command("batch")(batch)
 app.command("record")(record)
 app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
+app.command("profile")(profile)
 app.command("drift")(drift)
 app.command("replay")(replay)
 app.add_typer(trace_app)

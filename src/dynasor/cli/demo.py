@@ -26,6 +26,7 @@ from dynasor.cli.options import (
     JsonOption,
     ModelOption,
     PolicyOption,
+    ProfileOption,
     SeedOption,
     SlotsOption,
     settings_from,
@@ -49,6 +50,7 @@ def demo(
         int, typer.Option("--problems", "-n", min=1, max=5000, help="How many held-out problems.")
     ] = 40,
     policy: PolicyOption = None,
+    profile: ProfileOption = None,
     cap: CapOption = None,
     seed: SeedOption = None,
     engine: EngineOption = None,
@@ -58,7 +60,14 @@ def demo(
 ) -> None:
     """Answer problems twice: every one gets the whole cap, then only what it needs."""
     settings = settings_from(
-        None, engine=engine, model=model, slots=slots, policy=policy, cap=cap, seed=seed
+        None,
+        engine=engine,
+        model=model,
+        slots=slots,
+        policy=policy,
+        profile=profile,
+        cap=cap,
+        seed=seed,
     )
     console = Console(stderr=as_json)
     questions = [Question(p.id, p.question, p.answer) for p in heldout(problems)]

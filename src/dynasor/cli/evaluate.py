@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dynasor.cli.options import ProfileOption
 from dynasor.cli.traces_given import (
     CacheOption,
     GroupingOption,
@@ -30,6 +32,7 @@ from dynasor.cli.traces_given import (
 from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.offline import Figures, Plan, evaluate_plan, steps
 from dynasor.evaluate.paired import Interval
+from dynasor.profile import Profile, read_profile
 from dynasor.traces import Trace
 
 __all__ = ["evaluate"]
@@ -56,6 +59,7 @@ def evaluate(
             show_default=", ".join(DEFAULT_ROWS),
         ),
     ] = None,
+    profile: ProfileOption = None,
     in_flight: WidthsOption = None,
     seeds: SeedsOption = 20,
     loss: LossOption = 0.1,
@@ -72,45 +76,62 @@ def evaluate(
     Every table has even, the length baseline tuned in hindsight to lose at most --loss points,
     and an oracle that knows the answers.
     """
+    calibrated = None if profile is None else read_profile(profile)
+    rows = parse_rows(policy or list(DEFAULT_ROWS))
+    if calibrated is not None:
+        rows["the profile's"] = calibrated.policy_spec()
     plan = Plan(
-        rows=parse_rows(policy or list(DEFAULT_ROWS)),
-        caps=tuple(cap or (DEFAULT_CAP,)),
+        rows=rows,
+        caps=tuple(cap or (DEFAULT_CAP if calibrated is None else calibrated.cap,)),
         widths=tuple(parse_width(one) for one in in_flight or ["1"]),
         seeds=seeds,
         loss=loss / 100,
     )
-    sorting = sorting_from(labels, grouping, cache, run_code)
-    to_stdout = json_path is not None and str(json_path) == "-"
-    console = Console(stderr=True)
-    found = [_one(path, sorting, plan, console, to_stdout) for path in traces]
+    is_quiet = json_path is not None and str(json_path) == "-"
+    how = _How(sorting_from(labels, grouping, cache, run_code), plan, calibrated, is_quiet)
+    found = [_one(path, how) for path in traces]
     if json_path is not None:
         text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
-        if to_stdout:
+        if is_quiet:
             typer.echo(text)
         else:
             json_path.write_text(text + "\n")
 
 
-def _one(
-    path: Path, sorting: Sorting, plan: Plan, console: Console, is_quiet: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How to evaluate each trace, and whether to print no table."""
+
+    sorting: Sorting
+    plan: Plan
+    profile: Profile | None
+    is_quiet: bool
+
+
+def _one(path: Path, how: _How) -> dict[str, Any]:
     """Evaluate and show one trace; return its figures."""
+    console, sorting, plan = Console(stderr=True), how.sorting, how.plan
     trace, questions = prepare(path, sorting, console)
+    head = trace.header
+    if how.profile is not None:
+        fits = {"model": head.model, "task": head.task, "workload": head.workload}
+        for misfit in how.profile.misfits(**fits):
+            console.print(f"warning: {misfit}", style="yellow", markup=False)
     with bar(console) as progress:
         task = progress.add_task("replaying", total=steps(plan))
         lines = evaluate_plan(questions, plan, lambda: progress.advance(task))
-    if not is_quiet:
+    if not how.is_quiet:
         _show(trace, len(questions), plan, lines)
     return {
         "trace": trace.path.name,
         "digest": trace.digest,
-        "workload": trace.header.workload,
-        "model": trace.header.model,
+        "workload": head.workload,
+        "model": head.model,
         "questions": len(questions),
         "seeds": plan.seeds,
         "labels": sorting.labels,
         "grouping": sorting.grouping,
-        "has_estimated_tokens": trace.header.has_estimated_tokens,
+        "has_estimated_tokens": head.has_estimated_tokens,
         "rows": lines,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from dynasor.core.errors import ConfigError, UserError
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.classes import GROUPINGS, LABELS, Sorting, default_cache, sort_trace
 from dynasor.evaluate.recorded import Recorded
+from dynasor.evaluate.replay import cores
 from dynasor.traces import Trace, read_trace
 from dynasor.wiring import make_catalog
 
@@ -84,8 +84,8 @@ def sorting_from(labels: str, grouping: str, cache: Path | None, run_code: bool)
         raise ConfigError(f"--labels is {labels!r}; choose one of {', '.join(LABELS)}")
     if grouping not in GROUPINGS:
         raise ConfigError(f"--grouping is {grouping!r}; choose one of {', '.join(GROUPINGS)}")
-    processes = len(os.sched_getaffinity(0))
-    return Sorting(labels, grouping, cache or default_cache(), processes, run_code)  # type: ignore[arg-type]
+    folder = cache or default_cache()
+    return Sorting(labels, grouping, folder, cores(), run_code)  # type: ignore[arg-type]
 
 
 def parse_width(text: str) -> int | None:

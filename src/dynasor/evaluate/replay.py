@@ -45,7 +45,7 @@ from dynasor.evaluate.recorded import Recorded, check_cap
 from dynasor.sim import Outcome, SimpleEngine, VirtualHost
 from dynasor.wiring import make_catalog
 
-__all__ = ["Job", "Replayed", "replay", "replay_all"]
+__all__ = ["Job", "Replayed", "cores", "replay", "replay_all"]
 
 PLENTY = 10**7
 """Slots: more than all branches of all questions."""
@@ -180,7 +180,7 @@ def replay_all(
     for job in jobs:  # here, and not in a process that is far away
         check_cap(questions, job.cap)
         make_policy(job.policy, _catalog(job, shipped).policies)
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or cores()
     tasks = [(job, seed) for job in jobs for seed in seeds]
     flat: list[Replayed] = []
     if processes == 1 or len(tasks) * len(questions) < SMALL:
@@ -203,6 +203,13 @@ def replay_all(
             ) from exc
     width = len(seeds)
     return [flat[place * width : (place + 1) * width] for place in range(len(jobs))]
+
+
+def cores() -> int:
+    """Return how many cores this process may use; all of them where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _PausedCollector:
