@@ -29,8 +29,9 @@ __all__ = ["GROUPINGS", "LABELS", "Labels", "Sorting", "default_cache", "sort_tr
 
 BY_TASK, BY_TESTS = "task", "tests"
 GROUPINGS = (BY_TASK, BY_TESTS)
-"""Equal as the task says, or programs that pass the same of the model's own tests (CodeT)."""
-SORTING_VERSION = 1
+"""Equal as the task says, or programs that pass the same of the model's own tests (CodeT, arXiv
+2207.10397); one that passes none of them is no answer, as CodeT gives its set no weight."""
+SORTING_VERSION = 2
 """Raised whenever the same trace would be sorted differently."""
 
 Labels = Literal["auto", "reference", "verdict", "ranking", "reward", "none"]
@@ -167,12 +168,14 @@ class _Sorter:
             tests = line.extra.get("own_tests")
             if not isinstance(tests, list):
                 raise UserError(f"question {line.id!r} has no 'own_tests' to group its answers by")
-            homes = await self.sandbox.agree(line.question, answers, [str(one) for one in tests])
+            signed = await self.sandbox.agree(line.question, answers, [str(one) for one in tests])
+            # A program that passes none of the tests agrees with others of its kind in nothing.
+            answers, homes = _passing(answers, signed)
         else:
             homes, _ = await self.workers.compare(self.task, (), tuple(answers))
         numbers = {home: number for number, home in enumerate(dict.fromkeys(homes))}
         place = {answer: numbers[home] for answer, home in zip(answers, homes, strict=True)}
-        return tuple(None if one is None else place[one] for one in given)
+        return tuple(None if one is None else place.get(one) for one in given)
 
     async def _right(self, line: SamplingLine, members: list[list[Sample]]) -> list[float]:
         """Return the share of each class's members that the reference proves right.
@@ -189,6 +192,14 @@ class _Sorter:
         answers = [one.answer for each in members for one in each]
         outcomes = iter(await self.sandbox.grade_many(line.question, answers, reference))
         return [fmean(next(outcomes).is_passed for _ in each) for each in members]
+
+
+def _passing(
+    answers: Sequence[str], signed: Sequence[tuple[bool, ...]]
+) -> tuple[list[str], list[tuple[bool, ...]]]:
+    """Return the programs that pass some test, and which tests each passes."""
+    kept = [(one, passed) for one, passed in zip(answers, signed, strict=True) if any(passed)]
+    return [one for one, _ in kept], [passed for _, passed in kept]
 
 
 def _label(line: SamplingLine, wanted: Labels) -> Labels:
