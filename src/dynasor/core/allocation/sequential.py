@@ -1,4 +1,4 @@
-"""The sequential test: ours, and the one that saves most on recorded outputs of real models."""
+"""The sequential test, ours: docs/offline.md has what it saves on outputs of real models."""
 
 from __future__ import annotations
 
