@@ -138,14 +138,16 @@ def _params(every: bool, detect: int, at: float) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     """Print both tables as Markdown."""
-    print("| search | questions | best right | any right | AUC highest | AUC mean | tau highest |")
-    print("|---|---|---|---|---|---|---|")
+    heads = ("AUC highest", "AUC mean", "tau highest", "tau mean")
+    print(f"| search | questions | best right | any right | {' | '.join(heads)} |")
+    print("|---" * 8 + "|")
     for name, one in found.items():
         knows = one["correlations"]
         print(
             f"| {name} | {knows['questions']} | {knows['best_is_right']:.2f} | "
             f"{knows['any_is_right']:.2f} | {spread(knows['highest']['auc'])} | "
-            f"{spread(knows['mean']['auc'])} | {spread(knows['highest']['kendall'])} |"
+            f"{spread(knows['mean']['auc'])} | {spread(knows['highest']['kendall'])} | "
+            f"{spread(knows['mean']['kendall'])} |"
         )
     print("\n| search | policy on the reward | saved % | accuracy change, points |")
     print("|---|---|---|---|")

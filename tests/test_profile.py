@@ -131,6 +131,8 @@ def test_misfits():
     assert "'other'" in model
     assert "'sums'" in workload
     assert "'gsm'" in workload
+    (grouping,) = one.misfits(grouping="meaning")
+    assert grouping == "the profile was made for the grouping 'task' and is used for 'meaning'"
 
 
 # Settings.

@@ -8,6 +8,8 @@ saved and cost on questions that it was not chosen on, and how its programs beha
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +101,12 @@ class Profile(Struct, frozen=True, kw_only=True):
         return PolicySpec(self.policy, dict(self.params), self.lock)
 
     def misfits(
-        self, *, model: str | None = None, task: str | None = None, workload: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        task: str | None = None,
+        workload: str | None = None,
+        grouping: str | None = None,
     ) -> list[str]:
         """Return a sentence for each of these that the profile was not made for.
 
@@ -109,6 +116,7 @@ class Profile(Struct, frozen=True, kw_only=True):
             ("model", self.model, model),
             ("task", self.task, task),
             ("workload", self.workload, workload),
+            ("grouping", self.grouping, grouping),
         )
         return [
             f"the profile was made for the {what} {own!r} and is used for {other!r}"
@@ -119,12 +127,13 @@ class Profile(Struct, frozen=True, kw_only=True):
     def write(self, path: Path) -> None:
         """Write the profile, replacing what stands there at once; raises `ProfileError`."""
         text = msgspec.json.format(msgspec.json.encode(self), indent=1)
-        beside = path.with_name(f".{path.name}.new")
+        beside = path.with_name(f".{path.name}.{os.getpid()}")  # two at once are two files
         try:
             beside.write_bytes(text + b"\n")
             beside.replace(path)
         except OSError as exc:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise ProfileError(f"profile {path} cannot be written: {exc.strerror}") from exc
 
 

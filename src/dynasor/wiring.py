@@ -206,12 +206,13 @@ class Machine:
                 self.driver.send(PoolChanged(pool, replicas))
 
     def _check_profile(self) -> None:
-        """Warn of a profile that was made for another model or task than what runs here."""
+        """Warn of a profile made for another model, task or grouping than what runs here."""
         if self.settings.profile is None:
             return
         profile = read_profile(self.settings.profile)
+        task, grouping = self.settings.task, self.settings.grouping
         for model in sorted({one.model for one in self.descriptions.values()}):
-            for misfit in profile.misfits(model=model, task=self.settings.task):
+            for misfit in profile.misfits(model=model, task=task, grouping=grouping):
                 logging.getLogger("dynasor").warning(
                     "warning: %s: %s; calibrate for it", self.settings.profile, misfit
                 )

@@ -146,6 +146,14 @@ def test_no_folder(calibrate):
     )
 
 
+def test_other_file(calibrate):
+    """A file that is no profile, the trace above all, is never overwritten; a profile is."""
+    whole = trace().read_bytes()
+    refused(calibrate(out="t.jsonl"), "t.jsonl is there already and is no profile")
+    assert Path("t.jsonl").read_bytes() == whole
+    assert [calibrate()[0], calibrate()[0]] == [0, 0]
+
+
 def test_all_null(calibrate):
     """Questions that never got an answer make a profile that loses nothing."""
     write(Path("t.jsonl"), *(line(f"q{n}", [None] * 8) for n in range(6)))

@@ -93,6 +93,7 @@ def test_few(drift):
     code, out, _ = drift()
     assert code == 0
     assert "12 live questions say too little" in out
+    assert "distance" not in out
 
 
 def test_misfits(drift):

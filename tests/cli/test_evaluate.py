@@ -56,6 +56,13 @@ def test_options(evaluate):
     assert "estimate" in out
 
 
+def test_repeated(evaluate):
+    """A cap or a width that is given twice is one table."""
+    trace()
+    _, out, _ = evaluate("--cap", "4", "--cap", "4", "-w", "2", "-w", "2", "-p", "beta")
+    assert out.count("cap 4, 2 in flight") == out.count("\nbeta ") == 1
+
+
 def test_json_file(evaluate):
     """With --json FILE all figures are written, beside the table."""
     trace()
@@ -112,6 +119,15 @@ def test_no_reference(evaluate):
     assert "m: 1 questions" in out
 
 
+def test_no_verdict(evaluate):
+    """Labels that the trace does not have are called by their name."""
+    trace()
+    code, _, err = evaluate("--cap", "8", "--labels", "verdict")
+    assert code == 2
+    assert "t.jsonl: 3 of 3 questions have no verdict" in err
+    assert "no question has both samples and a verdict" in err
+
+
 def test_no_samples(evaluate):
     """Questions without a sample are left out, and counted."""
     trace(line("a", EASY), line("b", []))
@@ -151,12 +167,39 @@ def test_one_sample(evaluate):
 def test_no_tokens(evaluate):
     """Samples without tokens are nothing to save, and no reason to fail."""
     trace(line("a", EASY, tokens=0), line("b", OPEN, tokens=0))
-    code, out, _ = evaluate("--cap", "8", "--json", "-")
+    code, out, err = evaluate("--cap", "8", "--json", "-")
     assert code == 0
+    assert "t.jsonl: 2 of 2 questions have no tokens to save" in err
     assert all(row["saved"]["estimate"] == 0 for row in json.loads(out)[0]["rows"])
 
 
 # What is refused.
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("no/f.json", "there is no folder no"),
+        (".", ". is a folder"),
+        ("t.jsonl", "t.jsonl is the trace itself"),
+    ],
+)
+def test_bad_json_file(evaluate, path, part):
+    """A file of figures that cannot be, or is the trace, is refused before the work begins."""
+    whole = trace().read_bytes()
+    refused(evaluate("--cap", "8", "--json", path), part)
+    assert Path("t.jsonl").read_bytes() == whole
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_full_disk(evaluate):
+    """Figures that do not fit the disk are one line, exit code 1."""
+    trace()
+    code, _, err = evaluate("--cap", "8", "--json", "/dev/full")
+    assert (code, err) == (
+        1,
+        "dynasor: --json /dev/full cannot be written: No space left on device\n",
+    )
 
 
 def test_nothing_left(evaluate):

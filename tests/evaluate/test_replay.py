@@ -223,6 +223,8 @@ def test_mistakes(kind, match, job):
     with pytest.raises(kind, match=match) as caught:
         replay_all(questions, [job], [0])
     assert "\n" not in str(caught.value)
+    with pytest.raises(kind, match=match):
+        replay(questions, job, 0)
 
 
 # Many at once.
@@ -257,6 +259,23 @@ def test_processes(monkeypatch):
     assert len(told) == 4
     with pytest.raises(UnknownName, match="unknown policy 'stop-after'"):
         replay_all(questions, [Job(PolicySpec("stop-after"), 6)], [0, 1], 2)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_interrupted(monkeypatch):
+    """Ctrl-C ends a replay in processes: what has not begun is dropped, and no process is left."""
+    monkeypatch.setattr(module, "SMALL", 0)
+    told = []
+
+    def interrupt():
+        told.append(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay_all([recorded("abcaab")], [Job(EVEN, 6)], range(200), 2, interrupt)
+    assert told == [1]
     assert multiprocessing.active_children() == []
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 
 import pytest
@@ -66,3 +67,24 @@ async def test_a_request_longer_than_one_trip_is_decided_whole(faulty):
     verdicts = await worker.judge("faulty", pairs)
     await worker.close()
     assert verdicts == [Verdict.DIFFERENT] * (len(pairs) - 1) + [Verdict.SAME]
+
+
+@pytest.mark.process
+async def test_who_was_cancelled_leaves_no_complaint(faulty):
+    """Closing after the caller was cancelled tells nobody of an error that nobody fetched."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, story: complaints.append(story["message"])
+    )
+    worker = Worker(faulty.registry, 5.0)
+    judging = asyncio.ensure_future(worker.judge("faulty", [("hang", "x")]))
+    while worker._trip is None:
+        await asyncio.sleep(0)
+    judging.cancel()
+    await asyncio.wait([judging])
+    await worker.close()
+    for _ in range(3):  # rounds of the loop: the trip's end reaches whoever waited for it
+        await asyncio.sleep(0)
+    del worker, judging
+    gc.collect()
+    assert complaints == []

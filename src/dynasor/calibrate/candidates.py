@@ -44,7 +44,6 @@ def _grids(cap: int) -> dict[str, list[Params]]:
     windows = [window for window in (2, 3, 4, 5, 6, 8, 10) if window < cap] or [1]
     block = min(5, cap)
     return {
-        "even": [{}],
         "threshold": [{"detect": d, "at": at} for d, at in product(detects, THRESHOLDS)],
         "stepwise": [
             {"every": every, "at": at}

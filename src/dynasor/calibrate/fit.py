@@ -37,6 +37,8 @@ Tried = tuple[PolicySpec, Means]
 class Aim(Struct, frozen=True):
     """What to optimise: tokens, losing at most `loss` of the accuracy, at this cap and width.
 
+    `loss` is a difference of shares, in [0, 1]; `width` is the branches in flight, None for all.
+
     A candidate counts as losing what it lost on the questions at hand plus `caution` standard
     errors of that: with few questions, one that gained on some and lost on others by chance must
     not look free. 0 takes the losses as they are.

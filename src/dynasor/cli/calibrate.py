@@ -41,6 +41,8 @@ from dynasor.profile import Profile, Range
 __all__ = ["calibrate", "summary"]
 
 DEFAULT = ("beta", "sequential")
+LOOK = 4096
+"""Bytes in which a profile says that it is one: the field is its first."""
 
 
 def calibrate(
@@ -88,8 +90,7 @@ def calibrate(
     for name in names:
         if name not in CALIBRATED:
             raise UnknownName("policy to calibrate:", name, CALIBRATED)
-    if not out.parent.is_dir():  # known before an hour's work
-        raise ConfigError(f"profile {out} cannot be written: there is no folder {out.parent}")
+    _check_out(out)  # known before an hour's work
     console = Console(stderr=True)
     sorting = sorting_from(labels, grouping, cache, run_code)
     trace, questions = prepare(path, sorting, console)
@@ -121,6 +122,18 @@ def calibrate(
     shown.print(_table(choices, best))
     shown.print(summary(profile), markup=False)
     shown.print(f"\nwritten to {out}; use it with --profile {out}", markup=False)
+
+
+def _check_out(out: Path) -> None:
+    """Raise `ConfigError` where no profile can stand, and for a file that is something else."""
+    if not out.parent.is_dir():
+        raise ConfigError(f"profile {out} cannot be written: there is no folder {out.parent}")
+    if not out.is_file():
+        return
+    with out.open("rb") as file:
+        beginning = file.read(LOOK)
+    if beginning and b'"dynasor_profile"' not in beginning:  # a recording, say: hours of work
+        raise ConfigError(f"{out} is there already and is no profile; name another file")
 
 
 def _choose(

@@ -56,7 +56,8 @@ def drift(
     else:
         shown = wide_console()
         shown.print(summary(profile), markup=False)
-        shown.print(_table(found))
+        if found.changes:
+            shown.print(_table(found))
         shown.print(f"\n{found.live} live questions: {found.advice}")
     if found.is_due:
         raise typer.Exit(DUE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -29,6 +30,7 @@ from dynasor.cli.traces_given import (
     sorting_from,
     wide_console,
 )
+from dynasor.core.errors import ConfigError, DynasorError
 from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.offline import Figures, Plan, evaluate_plan, steps
 from dynasor.evaluate.paired import Interval
@@ -41,6 +43,8 @@ DEFAULT_ROWS = ("threshold", "stepwise", "esc", "beta", "sequential", "even+lock
 DEFAULT_CAP = 20
 LONGEST_NAME = 40
 """Columns for a policy; one with many parameters goes on in the next line."""
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -76,14 +80,15 @@ def evaluate(
     Every table has even, the length baseline tuned in hindsight to lose at most --loss points,
     and an oracle that knows the answers.
     """
+    _check_json(json_path, traces)
     calibrated = None if profile is None else read_profile(profile)
     rows = parse_rows(policy or list(DEFAULT_ROWS))
     if calibrated is not None:
         rows["the profile's"] = calibrated.policy_spec()
     plan = Plan(
         rows=rows,
-        caps=tuple(cap or (DEFAULT_CAP if calibrated is None else calibrated.cap,)),
-        widths=tuple(parse_width(one) for one in in_flight or ["1"]),
+        caps=_once(cap or [DEFAULT_CAP if calibrated is None else calibrated.cap]),
+        widths=_once(parse_width(one) for one in in_flight or ["1"]),
         seeds=seeds,
         loss=loss / 100,
     )
@@ -95,7 +100,31 @@ def evaluate(
         if is_quiet:
             typer.echo(text)
         else:
-            json_path.write_text(text + "\n")
+            _write(json_path, text + "\n")
+
+
+def _once(given: Iterable[T]) -> tuple[T, ...]:
+    """Return what was given, each once: a repeated cap is no second table."""
+    return tuple(dict.fromkeys(given))
+
+
+def _check_json(path: Path | None, traces: Sequence[Path]) -> None:
+    """Raise `ConfigError` for a file of figures that cannot be, before an hour's work."""
+    if path is None or str(path) == "-":
+        return
+    if not path.parent.is_dir():
+        raise ConfigError(f"--json {path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"--json {path} is a folder; name a file")
+    if path.exists() and any(one.exists() and one.samefile(path) for one in traces):
+        raise ConfigError(f"--json {path} is the trace itself; name another file")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as exc:
+        raise DynasorError(f"--json {path} cannot be written: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +143,9 @@ def _one(path: Path, how: _How) -> dict[str, Any]:
     trace, questions = prepare(path, sorting, console)
     head = trace.header
     if how.profile is not None:
-        fits = {"model": head.model, "task": head.task, "workload": head.workload}
-        for misfit in how.profile.misfits(**fits):
+        for misfit in how.profile.misfits(
+            model=head.model, task=head.task, workload=head.workload, grouping=sorting.grouping
+        ):
             console.print(f"warning: {misfit}", style="yellow", markup=False)
     with bar(console) as progress:
         task = progress.add_task("replaying", total=steps(plan))

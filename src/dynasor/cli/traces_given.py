@@ -143,18 +143,24 @@ def prepare(
     usable = [one for one in questions if one.tokens and (one.has_quality or not needs_quality)]
     for count, what in (
         (sum(not one.tokens for one in questions), "have no sample"),
-        (_unjudged(questions) * needs_quality, "have no reference"),
+        (_unjudged(questions) * needs_quality, f"have no {_label(sorting)}"),
         (sum(all(c is None for c in one.classes) for one in usable), "never got an answer (kept)"),
+        (sum(not any(one.tokens) for one in usable), "have no tokens to save"),
     ):
         if count:
             line = f"{path}: {count} of {len(questions)} questions {what}"
             console.print(line, style="yellow", markup=False)
     if not usable:
         raise UserError(
-            f"{path}: no question has both samples and a reference; record with references, or "
-            "choose other --labels"
+            f"{path}: no question has both samples and a {_label(sorting)}; record with "
+            "references, or choose other --labels"
         )
     return trace, usable
+
+
+def _label(sorting: Sorting) -> str:
+    """Name what says which answers are good."""
+    return {"auto": "reference", "none": "label"}.get(sorting.labels, sorting.labels)
 
 
 def _unjudged(questions: list[Recorded]) -> int:

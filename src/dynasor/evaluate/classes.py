@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -85,12 +86,14 @@ def sort_trace(
 
 
 def _keep(path: Path, questions: list[Recorded]) -> None:
+    beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}")
         beside.write_bytes(msgspec.json.encode(questions))
         beside.replace(path)
     except OSError as exc:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise UserError(
             f"what was compared cannot be kept in {path.parent}: {exc.strerror}; "
             "name a folder that can be written to"

@@ -26,6 +26,7 @@ __all__ = [
     "Plan",
     "compare",
     "evaluate_plan",
+    "length_specs",
     "means",
     "steps",
     "tune_length",

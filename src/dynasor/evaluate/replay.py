@@ -11,10 +11,11 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -44,6 +45,7 @@ from dynasor.core.types import (
 from dynasor.evaluate.recorded import Recorded, check_cap
 from dynasor.sim import Outcome, SimpleEngine, VirtualHost
 from dynasor.wiring import make_catalog
+from dynasor.workers.spawning import held_interrupts
 
 __all__ = ["Job", "Replayed", "cores", "replay", "replay_all"]
 
@@ -143,7 +145,9 @@ def replay(questions: Sequence[Recorded], job: Job, seed: int) -> Replayed:
     there are none, and for a policy that cannot be built; `DynasorError` where a question fails
     (a signal that its program does not have).
     """
-    return _replay(questions, job, seed, make_catalog())
+    shipped = make_catalog()
+    make_policy(job.policy, _catalog(job, shipped).policies)
+    return _replay(questions, job, seed, shipped)
 
 
 def _replay(questions: Sequence[Recorded], job: Job, seed: int, shipped: Catalog) -> Replayed:
@@ -188,21 +192,33 @@ def replay_all(
             flat.append(_replay(questions, *task, shipped))
             _tell(on_done)
     else:
-        context = multiprocessing.get_context("spawn")
+        with closing(_in_processes(processes, questions, tasks)) as outcomes:
+            for found in outcomes:
+                flat.append(found)
+                _tell(on_done)
+    width = len(seeds)
+    return [flat[place * width : (place + 1) * width] for place in range(len(jobs))]
+
+
+def _in_processes(
+    processes: int, questions: Sequence[Recorded], tasks: Sequence[tuple[Job, int]]
+) -> Generator[Replayed]:
+    """Yield the tasks' outcomes in order; an error or Ctrl-C drops those that have not begun."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_set_up, initargs=(tuple(questions),)
+    ) as pool:
         try:
-            with ProcessPoolExecutor(
-                processes, mp_context=context, initializer=_set_up, initargs=(tuple(questions),)
-            ) as pool:
-                for found in pool.map(_pooled, tasks, chunksize=1):
-                    flat.append(found)
-                    _tell(on_done)
+            with held_interrupts():
+                coming = pool.map(_pooled, tasks, chunksize=1)
+            yield from coming
         except BrokenProcessPool as exc:
             raise DynasorError(
                 "a replay's process ended before its work, killed for its memory perhaps; run it "
                 "again, with fewer questions at a time"
             ) from exc
-    width = len(seeds)
-    return [flat[place * width : (place + 1) * width] for place in range(len(jobs))]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:
@@ -230,9 +246,17 @@ _SHIPPED: ContextVar[Catalog] = ContextVar("shipped")
 
 
 def _set_up(questions: tuple[Recorded, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _QUESTIONS.set(questions)
     _SHIPPED.set(make_catalog())
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, killed without a chance to say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # it was spawned
+    parent.join()
+    os._exit(1)
 
 
 def _pooled(task: tuple[Job, int]) -> Replayed:

@@ -86,6 +86,8 @@ class Worker:
     ) -> BaseException | None:
         """Wait for a trip's end and return what went wrong; a process gone silent is wrong too."""
         waiting = asyncio.wrap_future(trip)
+        # Whoever is cancelled here does not ask how the trip ended; asyncio would complain of it.
+        waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         patience = self._seconds_limit + GRACE_SECONDS
         silent = 0.0
         while silent < START_SECONDS:
