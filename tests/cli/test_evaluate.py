@@ -302,3 +302,10 @@ def test_verdicts(evaluate):
     _, out, err = evaluate("--cap", "8", "--json", "-")
     assert err == ""
     assert json.loads(out)[0]["rows"][0]["accuracy"]["estimate"] == 1
+
+
+def test_all_traces_are_read_first(evaluate):
+    """A second trace that cannot be used is refused before the first is evaluated."""
+    trace()
+    trace(line("a", ["1"] * 3), path="short.jsonl")
+    refused(evaluate("--cap", "8", traces=("t.jsonl", "short.jsonl")), "beyond what was recorded")

@@ -34,6 +34,7 @@ from dynasor.core.errors import ConfigError, DynasorError
 from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.offline import Figures, Plan, evaluate_plan, steps
 from dynasor.evaluate.paired import Interval
+from dynasor.evaluate.recorded import Recorded, check_cap
 from dynasor.profile import Profile, read_profile
 from dynasor.traces import Trace
 
@@ -94,7 +95,8 @@ def evaluate(
     )
     is_quiet = json_path is not None and str(json_path) == "-"
     how = _How(sorting_from(labels, grouping, cache, run_code), plan, calibrated, is_quiet)
-    found = [_one(path, how) for path in traces]
+    ready = [_ready(path, how) for path in traces]  # all of them before an hour's work on one
+    found = [_one(trace, questions, how) for trace, questions in ready]
     if json_path is not None:
         text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
         if is_quiet:
@@ -137,10 +139,17 @@ class _How:
     is_quiet: bool
 
 
-def _one(path: Path, how: _How) -> dict[str, Any]:
+def _ready(path: Path, how: _How) -> tuple[Trace, list[Recorded]]:
+    """Read and sort a trace; raises `UserError` where it, or a cap, cannot be used."""
+    trace, questions = prepare(path, how.sorting, Console(stderr=True))
+    for cap in how.plan.caps:
+        check_cap(questions, cap)
+    return trace, questions
+
+
+def _one(trace: Trace, questions: list[Recorded], how: _How) -> dict[str, Any]:
     """Evaluate and show one trace; return its figures."""
     console, sorting, plan = Console(stderr=True), how.sorting, how.plan
-    trace, questions = prepare(path, sorting, console)
     head = trace.header
     if how.profile is not None:
         for misfit in how.profile.misfits(
