@@ -58,7 +58,8 @@ def drift(
         shown.print(summary(profile), markup=False)
         if found.changes:
             shown.print(_table(found))
-        shown.print(f"\n{found.live} live questions: {found.advice}")
+        counted = "" if found.is_due is None else f"{found.live} live questions: "
+        shown.print(f"\n{counted}{found.advice}")
     if found.is_due:
         raise typer.Exit(DUE)
 
