@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from dynasor.calibrate.candidates import FITTED, candidates
 from dynasor.calibrate.skyline import fit_skyline
+from dynasor.core.allocation import EVEN
 from dynasor.core.errors import UnknownName, UserError
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.offline import Figures, Means, compare, means, with_width
@@ -160,8 +161,7 @@ def measure(
     ]
     if on_start is not None:
         on_start((len(specs) + 1) * aim.seeds)
-    even = PolicySpec("even", has_lock=False)
-    found = replay_specs(questions, [even, *specs], aim, on_done)
+    found = replay_specs(questions, [EVEN, *specs], aim, on_done)
     return Measurements(tuple(questions), aim, found[0], tuple(specs), tuple(found[1:]))
 
 

@@ -32,13 +32,13 @@ from dynasor.cli.options import (
     settings_from,
 )
 from dynasor.config import Settings
+from dynasor.core.allocation import EVEN
 from dynasor.core.types import PolicySpec
 from dynasor.datasets.arithmetic import heldout
 from dynasor.evaluate import Judged, Question, Trial, run_trial
 
 __all__ = ["demo", "zones_table"]
 
-EVEN = PolicySpec("even", has_lock=False)
 NAMED = 10
 """Problems of a zone that are named in the table; `--json` names all."""
 ZONES = ("easy", "hard", "hopeless")

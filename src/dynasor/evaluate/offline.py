@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dynasor.core.allocation import Policy
+from dynasor.core.allocation import EVEN, Policy
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.oracle import oracle
 from dynasor.evaluate.paired import Interval, paired_mean, ratio_of_sums
@@ -160,9 +160,8 @@ def _block(
     on_done: OnDone | None,
 ) -> list[Figures]:
     """Return the lines of one cap and one width."""
-    even = PolicySpec("even", has_lock=False)
     length = tune_length(questions, plan, cap, width, on_done)
-    rows = {"even": even, **plan.rows, f"length:tokens={length.params['tokens']}": length}
+    rows = {"even": EVEN, **plan.rows, f"length:tokens={length.params['tokens']}": length}
     jobs = [_job(plan, spec, cap, width) for spec in rows.values()]
     seeds = range(plan.seeds)
     found = [means(one) for one in replay_all(questions, jobs, seeds, plan.processes, on_done)]

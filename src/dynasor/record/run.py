@@ -11,9 +11,9 @@ import msgspec
 
 from dynasor.api import Dynasor, Result
 from dynasor.config import MOST_BRANCHES, Settings
+from dynasor.core.allocation import EVEN
 from dynasor.core.chance import program_seed
 from dynasor.core.errors import ConfigError, DynasorError, EngineError
-from dynasor.core.types import PolicySpec
 from dynasor.datasets.questions import QuestionLine
 from dynasor.engines.protocol import Engine
 from dynasor.programs.recording import Drawn, Recording
@@ -24,7 +24,6 @@ from dynasor.traces.format import VERSION
 
 __all__ = ["RecordJob", "Tally", "record"]
 
-EVEN = PolicySpec("even", has_lock=False)
 HOPELESS_QUESTIONS = 20
 """So many in a row that an engine let down: it is gone, and the rest would fail too."""
 

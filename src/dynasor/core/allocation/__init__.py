@@ -18,6 +18,7 @@ from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
 
 __all__ = [
+    "EVEN",
     "Beta",
     "Esc",
     "Even",
@@ -36,6 +37,9 @@ __all__ = [
     "policies",
     "posterior",
 ]
+
+EVEN = PolicySpec("even", has_lock=False)
+"""Every program its whole cap, and nothing else: what savings are measured against."""
 
 T = TypeVar("T")
 SHELF_SIZE = 256

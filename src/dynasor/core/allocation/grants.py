@@ -7,10 +7,20 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dynasor.core.allocation.policy import Grant, View
-from dynasor.core.certaindex import Tally
+from dynasor.core.certaindex import Tally, Votes
 from dynasor.core.errors import ConfigError
 
-__all__ = ["Count", "Extra", "Share", "is_boundary", "is_certain", "refill", "tally_of"]
+__all__ = [
+    "Count",
+    "Extra",
+    "Share",
+    "is_boundary",
+    "is_certain",
+    "refill",
+    "signal_of",
+    "tally_of",
+    "votes_of",
+]
 
 Count = Annotated[int, Meta(ge=1)]
 Extra = Annotated[int, Meta(ge=0)]
@@ -41,17 +51,25 @@ def is_certain(view: View, at: float | dict[str, float]) -> bool:
     Raises `ConfigError` for a signal that the program does not have.
     """
     thresholds = at if isinstance(at, dict) else {"entropy": at}
-    for signal, least in thresholds.items():
-        if signal not in view.certaindex:
-            known = ", ".join(view.certaindex) or "none"
-            raise ConfigError(f"the policy needs the signal {signal!r}; the program has: {known}")
-        if view.certaindex[signal] < least:
-            return False
-    return True
+    return all(signal_of(view, signal) >= least for signal, least in thresholds.items())
+
+
+def signal_of(view: View, signal: str) -> float:
+    """Return a signal's certaindex; raise `ConfigError` where the program does not have it."""
+    if signal not in view.certaindex:
+        known = ", ".join(view.certaindex) or "none"
+        raise ConfigError(f"the policy needs the signal {signal!r}; the program has: {known}")
+    return view.certaindex[signal]
+
+
+def votes_of(view: View, policy: str) -> Votes:
+    """Return the program's votes; raise `ConfigError` where it does not vote."""
+    if view.votes is None:
+        raise ConfigError(f"the policy {policy!r} needs votes, and this program does not vote")
+    return view.votes
 
 
 def tally_of(view: View, policy: str, order: Literal["launch", "finish"]) -> Tally:
-    """Return the votes that a policy reads; raise `ConfigError` where the program has none."""
-    if view.votes is None:
-        raise ConfigError(f"the policy {policy!r} needs votes, and this program does not vote")
-    return view.votes.settled if order == "launch" else view.votes.finished
+    """Return the votes that a policy reads; raises as `votes_of` does."""
+    votes = votes_of(view, policy)
+    return votes.settled if order == "launch" else votes.finished

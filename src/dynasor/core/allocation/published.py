@@ -10,9 +10,16 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from dynasor.core.allocation.grants import Count, Extra, Share, is_boundary, refill
+from dynasor.core.allocation.grants import (
+    Count,
+    Extra,
+    Share,
+    is_boundary,
+    refill,
+    signal_of,
+    votes_of,
+)
 from dynasor.core.allocation.policy import Grant, Stop, View
-from dynasor.core.errors import ConfigError
 
 __all__ = ["Curve", "Esc", "Length", "Skyline"]
 
@@ -55,9 +62,7 @@ class Esc(Struct, frozen=True, forbid_unknown_fields=True):
         """Grant one window, compare its answers when it is settled, stop or grant the next."""
         if view.knob >= view.cap:
             return Stop("cap")
-        votes = view.votes
-        if votes is None:
-            raise ConfigError("the policy 'esc' needs votes, and this program does not vote")
+        votes = votes_of(view, "esc")
         if is_boundary(view, self.window) and len(votes.sequence) >= self.window:
             first, *others = votes.sequence[-self.window :]
             if first is not None and all(other == first for other in others):
@@ -108,12 +113,7 @@ class Skyline(Struct, frozen=True, forbid_unknown_fields=True):
         return refill(view, end, self.in_flight)
 
     def _read(self, view: View) -> int:
-        if self.signal not in view.certaindex:
-            known = ", ".join(view.certaindex) or "none"
-            raise ConfigError(
-                f"the policy needs the signal {self.signal!r}; the program has: {known}"
-            )
         reading = 0 if self.every is None else (view.knob - self.detect) // self.every
         curve = self.curves[min(reading, len(self.curves) - 1)]
-        place = bisect_left(curve, view.certaindex[self.signal], key=lambda point: point[0])
+        place = bisect_left(curve, signal_of(view, self.signal), key=lambda point: point[0])
         return curve[place][1] if place < len(curve) else 0

@@ -22,7 +22,7 @@ class Sequential(Struct, frozen=True, forbid_unknown_fields=True):
       `beta`) must reach a confidence that falls from `confidence` at the first votes to `final`
       at the cap, by the square of the share of the cap that is used up. Near the cap little can
       change any more, so less is asked for; with `final` equal to `confidence` this is `beta`.
-    - *Futility*: from `patience` votes on, a leader with at most `futility` of all votes
+    - *Futility*: from `patience` votes on, a leader with less than `futility` of all votes
       will hardly become a right answer (0 switches this off).
 
     `order` and `in_flight` are those of `beta`. `dynasor calibrate` chooses all four numbers.
