@@ -23,8 +23,8 @@ from dynasor.config import Settings
 from dynasor.core.errors import UserError
 from dynasor.datasets.questions import load_questions
 from dynasor.evaluate.classes import BY_TESTS, Sorting, default_cache, sort_trace
+from dynasor.evaluate.processes import cores
 from dynasor.evaluate.recorded import Recorded
-from dynasor.evaluate.replay import cores
 from dynasor.record import RecordJob, Tally, record
 from dynasor.traces import Header, convert, read_trace
 

@@ -14,8 +14,8 @@ from dynasor.core.allocation import make_policy
 from dynasor.core.errors import ConfigError, UserError
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.classes import GROUPINGS, LABELS, Sorting, default_cache, sort_trace
+from dynasor.evaluate.processes import cores
 from dynasor.evaluate.recorded import Recorded
-from dynasor.evaluate.replay import cores
 from dynasor.traces import Trace, read_trace
 from dynasor.wiring import make_catalog
 
