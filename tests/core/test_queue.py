@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynasor.core.ordering import AppFifo, Demand, Sjf
+from dynasor.core.ordering import AppFifo, Deadline, Demand, Plas, Sjf
 from dynasor.core.queue import ProgramQueue
 
 
@@ -31,6 +31,7 @@ class Model:
 
     def __init__(self, ordering, factor):
         self.ordering, self.factor = ordering, factor
+        self.ages = getattr(ordering, "ages", lambda demand: True)
         self.lanes = {}
 
     def add(self, demand, item, is_speculative, *, is_first=False):
@@ -51,7 +52,7 @@ class Model:
         ranked = []
         for demand, _ in self.lanes.values():
             crosses = demand.arrived + self.factor * demand.solo_seconds
-            if self.factor and demand.crossed_at is None and crosses <= now:
+            if self.factor and demand.crossed_at is None and crosses <= now and self.ages(demand):
                 demand.crossed_at = crosses
         for (_, is_speculative), (demand, lane) in self.lanes.items():
             demand.as_of = now
@@ -86,7 +87,7 @@ class Pair:
         self.queue, self.model = ProgramQueue(ordering, factor), Model(ordering, factor)
         self.ours, self.theirs = twins()
         for one in (*self.ours, *self.theirs):
-            one.latest_start = 3.0 + one.number % 4
+            one.latest_start = 3.0 + one.number % 4 if one.number else inf
         self.now, self.count = 0.0, 0
 
     def push(self, who, amount, is_speculative, *, is_first=False):
@@ -111,7 +112,8 @@ class Pair:
     def update(self, who, amount, is_speculative):
         for one in (self.ours[who], self.theirs[who]):
             one.tokens_per_knob, one.solo_seconds = float(amount), amount / 4
-            one.latest_start = self.now + amount
+            one.latest_start = self.now + amount if one.number else inf
+            one.attained += amount
         self.queue.update(self.ours[who].program)
 
     def wait(self, who, amount, is_speculative):
@@ -136,7 +138,11 @@ class Pair:
 
 
 @pytest.mark.parametrize("factor", [0.0, 4.0])
-@pytest.mark.parametrize("ordering", [AppFifo(), Sjf(), Swing()], ids=["fifo", "sjf", "swing"])
+@pytest.mark.parametrize(
+    "ordering",
+    [AppFifo(), Sjf(), Swing(), Plas(4.0), Deadline(0.0), Deadline(2.0)],
+    ids=["fifo", "sjf", "swing", "plas", "deadline", "deadline-steps"],
+)
 @given(actions)
 def test_against_a_sorted_list(ordering, factor, actions):
     """After any sequence of operations the queue holds what a sorted list would, in its order."""
@@ -213,6 +219,57 @@ def test_estimate_shrinks():
     late.solo_seconds = 5.0
     queue.update("p0")
     assert queue.peek(10.0) == "late"
+
+
+def test_some_do_not_age():
+    """Under an ordering that ages some programs only, the others never cross."""
+    queue = ProgramQueue(Deadline(), aging_factor=1.0)
+    hopeless, patient = demand(0, work=1.0), demand(1, work=9.0, solo=50.0)
+    hopeless.latest_start = 2.0
+    queue.push(hopeless, "hopeless", "hopeless")
+    queue.push(patient, "patient", "patient")
+    assert queue.peek(0.0) == "hopeless", "it can still make it"
+    assert queue.peek(10.0) == "patient"
+    assert queue.peek(60.0) == "patient"
+    assert (hopeless.crossed_at, patient.crossed_at) == (None, 51.0)
+    assert (queue.crossing(hopeless), queue.crossing(patient)) == (inf, 51.0)
+
+
+def test_crossing_time():
+    """A program crosses after its factor of solo time, once and for all; without aging never."""
+    late = demand(0, solo=3.0)
+    assert ProgramQueue(Sjf()).crossing(late) == inf
+    queue = ProgramQueue(Sjf(), aging_factor=2.0)
+    assert queue.crossing(late) == 6.0
+    late.crossed_at = 5.0
+    assert queue.crossing(late) == ProgramQueue(Sjf()).crossing(late) == 5.0
+
+
+def test_who_waits():
+    """A queue knows the programs that have needed items in it, and not those of the same name."""
+    queue = ProgramQueue(Sjf())
+    needed, idle = demand(0), demand(1)
+    queue.push(needed, "a", "a")
+    queue.push(idle, "b", "b", is_speculative=True)
+    assert queue.waits(needed)
+    assert not queue.waits(idle)
+    assert not queue.waits(demand(0, work=2.0)), "another program that took the name"
+    assert list(queue.demands()) == [needed]
+    queue.remove("a")
+    assert not queue.waits(needed)
+
+
+def test_ranked_is_heard():
+    """Whoever listens hears of every program with needed items that is ranked, and its crossing."""
+    queue, heard = ProgramQueue(Sjf(), aging_factor=2.0), []
+    queue.on_ranked = lambda demand, crossing: heard.append((demand.program, crossing))
+    late = demand(0, solo=3.0)
+    queue.push(late, "a", "a")
+    queue.push(demand(1), "b", "b", is_speculative=True)
+    late.solo_seconds = 1.0
+    queue.update("p0")
+    queue.advance(2.0)
+    assert heard == [("p0", 6.0), ("p0", 2.0), ("p0", 2.0)]
 
 
 def test_estimate_that_comes_back():

@@ -7,7 +7,7 @@ the logarithm of the number of programs, whatever that number is.
 A program has two lanes: needed calls, and speculative ones that rank below every needed call of
 every program. Aging: a program that has been in the system for `aging_factor` times its estimated
 solo time crosses into a FIFO above all others. Promised: no program that crossed later starts a
-call before it while it has one waiting.
+call before it while it has a needed one waiting (`core.promise` checks that from outside).
 
 This file must not know of slots, replicas or strands; `T` is whatever a host queues (a call here,
 a vLLM request in the plug-in).
@@ -15,12 +15,12 @@ a vLLM request in the plug-in).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Generic, TypeVar
 
-from dynasor.core.ordering import Demand, Key, Ordering
+from dynasor.core.ordering import AgesSome, Demand, Key, Ordering
 
 __all__ = ["ProgramQueue", "Rank"]
 
@@ -52,12 +52,15 @@ class ProgramQueue(Generic[T]):
     """Waiting items of many programs, in the order of an `Ordering`.
 
     Items have an id, unique in the queue. `now` (seconds) must never decrease from call to call.
-    `aging_factor` 0 switches aging off.
+    `aging_factor` 0 switches aging off. `on_ranked`, for observers, is called whenever a program
+    with needed items is ranked, with its demand and `crossing(demand)`.
     """
 
     def __init__(self, ordering: Ordering, aging_factor: float = 0.0) -> None:
         self._ordering = ordering
         self._aging_factor = aging_factor
+        self._ages = ordering.ages if isinstance(ordering, AgesSome) else None
+        self.on_ranked: Callable[[Demand, float], None] | None = None
         self._now = -inf
         self._lanes: tuple[dict[str, _Lane[T]], dict[str, _Lane[T]]] = ({}, {})
         self._home: dict[str, _Lane[T]] = {}
@@ -79,6 +82,23 @@ class ProgramQueue(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<ProgramQueue of {len(self)} items in {self._size()} lanes>"
+
+    def waits(self, demand: Demand) -> bool:
+        """Return whether a needed item of this program is here."""
+        lane = self._lanes[False].get(demand.program)
+        return lane is not None and lane.demand is demand
+
+    def demands(self) -> Iterable[Demand]:
+        """Return the demands of all programs with needed items here, in no order."""
+        return (lane.demand for lane in self._lanes[False].values())
+
+    def crossing(self, demand: Demand) -> float:
+        """Return when a program crossed, or will if it waits that long; infinite for never."""
+        if demand.crossed_at is not None:
+            return demand.crossed_at
+        if not self._aging_factor or (self._ages is not None and not self._ages(demand)):
+            return inf
+        return demand.arrived + self._aging_factor * demand.solo_seconds
 
     def push(self, demand: Demand, item_id: str, item: T, *, is_speculative: bool = False) -> None:
         """Append an item to its program's lane."""
@@ -170,7 +190,7 @@ class ProgramQueue(Generic[T]):
 
     def _age(self, demand: Demand) -> None:
         if self._aging_factor and demand.crossed_at is None:
-            crosses = demand.arrived + self._aging_factor * demand.solo_seconds
+            crosses = self.crossing(demand)
             if crosses <= self._now:
                 demand.crossed_at = crosses
 
@@ -179,7 +199,7 @@ class ProgramQueue(Generic[T]):
         if changes is None or changes <= self._now:
             changes = inf
         if self._aging_factor and demand.crossed_at is None:
-            changes = min(changes, demand.arrived + self._aging_factor * demand.solo_seconds)
+            changes = min(changes, self.crossing(demand))
         return changes
 
     def _lane(self, demand: Demand, is_speculative: bool) -> _Lane[T]:
@@ -207,6 +227,8 @@ class ProgramQueue(Generic[T]):
             heappush(self._changes, (changes_at, lane.stamp, lane))
         if len(self._heap) + len(self._changes) > self._compact_at:
             self._compact()
+        if self.on_ranked is not None and not lane.is_speculative:
+            self.on_ranked(demand, self.crossing(demand))
 
     def _top(self, now: float) -> _Entry[T] | None:
         self._now = now

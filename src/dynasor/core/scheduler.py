@@ -39,7 +39,6 @@ from dynasor.core.errors import (
     Withdrawn,
     kind_of,
 )
-from dynasor.core.estimates import WorkloadEstimate
 from dynasor.core.events import (
     Arrived,
     Cancelled,
@@ -53,6 +52,7 @@ from dynasor.core.events import (
     TimerFired,
     Withdrew,
 )
+from dynasor.core.forecast import Forecasts
 from dynasor.core.ordering import Demand, make_ordering
 from dynasor.core.outbox import Outbox
 from dynasor.core.program import Report
@@ -80,9 +80,10 @@ class Scheduler:
         self.enqueue = self._dispatcher.enqueue
         self.drop = self._dispatcher.drop
         self.promote = self._dispatcher.promote
+        self.crowd = self._dispatcher.crowd
+        self.rounds = self._dispatcher.rounds
         self._runs: dict[str, ProgramRun] = {}
-        self._workloads: dict[str, WorkloadEstimate] = {}
-        self._fresh: dict[str, dict[str, ProgramRun]] = {}
+        self._forecasts = Forecasts(self._dispatcher)
         self._arrivals = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             Arrived: self._arrived,
@@ -108,6 +109,16 @@ class Scheduler:
     def seed(self) -> int:
         """The seed of all random numbers."""
         return self.config.seed
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Where calls wait and run, for observers: to be read, not to be used."""
+        return self._dispatcher
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a slot, in all pools."""
+        return sum(pool.waiting for pool in self._dispatcher.pools.values())
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event at time `now` (seconds, never decreasing); return what to do.
@@ -147,12 +158,11 @@ class Scheduler:
             self._refuse(event, exc)
             return
         self._runs[event.program] = run
-        self._fresh.setdefault(event.workload, {})[event.program] = run
         if event.deadline_seconds is not None:
             run.deadline = self._outbox.now + event.deadline_seconds
             timer = _deadline_timer(event.program)
             self._outbox.set_timer(timer, run.deadline, lambda: run.end("deadline", "deadline"))
-        self._estimate(run)
+        self._forecasts.arrived(run)
         run.begin(self)
 
     def _finished(self, event: Finished) -> None:
@@ -271,15 +281,8 @@ class Scheduler:
 
     def moved(self, run: ProgramRun) -> None:
         """Learn from settled units and re-rank the program."""
-        demand, knobs = run.demand, run.program.knob - run.seen_knob
-        if not demand.has_history:
-            demand.has_history = True
-            del self._fresh[demand.workload][demand.program]
-        workload = self._workloads[demand.workload]
-        if workload.add(run.bill.finished_tokens - run.seen_tokens, knobs):
-            for waiting in self._fresh[demand.workload].values():
-                self._estimate(waiting)
-        self._estimate(run)
+        self._forecasts.settled(run)
+        demand = run.demand
         self._outbox.put(
             Moved(
                 demand.program,
@@ -297,7 +300,7 @@ class Scheduler:
         program = run.demand.program
         if run.deadline < inf:
             self._outbox.forget_timer(_deadline_timer(program))
-        self._fresh[run.demand.workload].pop(program, None)
+        self._forecasts.ended(run)
         error = run.error
         self._outbox.put(
             Answered(
@@ -351,9 +354,6 @@ class Scheduler:
             raise ConfigError(f"deadline_seconds is {seconds}; it must be positive")
         program = self._catalog.build_program(event.spec)
         policy = self._policies.get(event.policy)
-        workload = self._workloads.setdefault(
-            event.workload, WorkloadEstimate(self.config.tokens_per_knob)
-        )
         demand = Demand(
             program=event.program,
             number=self._arrivals,
@@ -361,27 +361,12 @@ class Scheduler:
             tenant=event.tenant,
             arrived=self._outbox.now,
             knob_left=program.cap,
-            tokens_per_knob=workload.published,
+            tokens_per_knob=self.config.tokens_per_knob,
         )
         return ProgramRun(program, policy, self._catalog.tasks[program.task], demand)
 
     def _make_queue(self) -> ProgramQueue[CallState]:
         return ProgramQueue(self._ordering, self.config.ordering.aging_factor)
-
-    def _estimate(self, run: ProgramRun) -> None:
-        """Bring a program's demand up to date and rank it anew."""
-        demand, knob, cap = run.demand, run.program.knob, run.units.cap
-        tokens = run.bill.finished_tokens
-        if knob and tokens:
-            demand.tokens_per_knob = tokens / knob
-        else:
-            demand.tokens_per_knob = self._workloads[demand.workload].published
-        demand.knob_left = max(0, cap - knob)
-        unit_seconds = demand.tokens_per_knob * self._dispatcher.seconds_per_token(cap)
-        demand.solo_seconds = cap * unit_seconds
-        if run.deadline < inf:
-            demand.latest_start = run.deadline - demand.knob_left * unit_seconds
-        self._dispatcher.update(demand)
 
 
 def _deadline_timer(program: str) -> str:
