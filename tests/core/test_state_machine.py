@@ -15,6 +15,7 @@ from toys.mcts import ToyMcts
 from toys.stage import Stage, catalog, in_order, toy
 from toys.words import compare, said
 
+from dynasor.core.calls import ABORTING, RUNNING, WAITING
 from dynasor.core.commands import Submit
 from dynasor.core.errors import IllegalTransition
 from dynasor.core.events import Configured, Finished, PoolChanged, TimerFired
@@ -67,12 +68,18 @@ good_policies = st.one_of(
         ),
         st.booleans(),
     ),
+    st.builds(
+        PolicySpec,
+        st.just("priced"),
+        st.fixed_dictionaries({"price": st.sampled_from([0.001, 1.0, 30.0])}),
+        st.booleans(),
+    ),
 )
 bad_policies = st.sampled_from([PolicySpec("beta", {"confidence": 7}), PolicySpec("none")])
 policies = st.one_of(*[good_policies] * 7, bad_policies)
 configs = st.builds(
     in_order,
-    st.sampled_from(["gang", "gang", "sjf", "app-fifo"]),
+    st.sampled_from(["gang", "gang", "sjf", "app-fifo", "plas", "deadline"]),
     st.sampled_from([0.0, 0.5, 3.0]),
     window_slack=st.sampled_from([0.0, 0.1, 1.0]),
     max_attempts=st.integers(1, 3),
@@ -273,6 +280,7 @@ class Machine(RuleBasedStateMachine):
         self.seen = len(self.on.log)
         self.caps_hold()
         self.order_holds()
+        self.loads_hold()
 
     def queues(self, pool):
         return self.on.scheduler._dispatcher.pools[pool].queues()
@@ -318,6 +326,16 @@ class Machine(RuleBasedStateMachine):
             assert run.program.knob <= run.units.granted + run.units.speculative <= run.units.cap
         for answer in self.on.answers.values():
             assert answer.knob <= answer.cap
+
+    def loads_hold(self):
+        """What a pool counts as held, waiting and speculative is what is there."""
+        calls = [call for _, call in self.on.scheduler._dispatcher.calls.values()]
+        for name, pool in self.on.scheduler._dispatcher.pools.items():
+            held = [c for c in calls if c.call.pool == name and c.phase in (RUNNING, ABORTING)]
+            waiting = [c for c in calls if c.call.pool == name and c.phase is WAITING]
+            speculative = [c for c in (*held, *waiting) if c.is_speculative]
+            counted = (pool.held, pool.waiting, pool.speculative)
+            assert counted == (len(held), len(waiting), len(speculative))
 
     def order_holds(self):
         """What waits stands in the order of the keys as they are now (crossed ones apart)."""
@@ -367,7 +385,7 @@ class Machine(RuleBasedStateMachine):
             assert all(len(queue) == 0 for queue in pool.queues())
         scheduler = self.on.scheduler
         assert [name for name in scheduler._outbox._timers if not name.startswith("resume")] == []
-        assert [fresh for fresh in scheduler._fresh.values() if fresh] == []
+        assert scheduler._forecasts.fresh == 0
         calls = [submit.call.id for submit in self.on.submits if submit.attempt == 1]
         assert len(calls) == len(set(calls)), "started twice"
         self.on.check()

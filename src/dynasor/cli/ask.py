@@ -46,6 +46,8 @@ REASONS = {
     "cap": "the cap is used up",
     "deadline": "time ran out; this is the best answer so far",
     "done": "the program ended by itself",
+    "price": "a further branch is worth less than it costs at the present load",
+    "late": "no further branch would have been in time",
 }
 
 

@@ -49,7 +49,8 @@ class ReplicaState:
 class Pool:
     """The replicas that serve one role of one model, and the calls that wait for them.
 
-    `slots` counts those of all replicas together, `waiting` the calls that wait.
+    `slots` counts those of all replicas together, `waiting` the calls that wait, `held` those
+    that hold slots, `speculative` the ones among both that only fill idle slots.
     """
 
     def __init__(self, name: str, make_queue: MakeQueue) -> None:
@@ -59,6 +60,8 @@ class Pool:
         self.unassigned = make_queue()
         self.slots = 0
         self.waiting = 0
+        self.held = 0
+        self.speculative = 0
         self._sole: ReplicaState | None = None
         self._newest: CallState | None = None
         self._make_queue = make_queue
@@ -104,6 +107,7 @@ class Pool:
         if self._newest is not None:
             self._settle()
         self.waiting += 1
+        self.speculative += call.is_speculative
         call.demand.waiting += 1
         if self._sole is not None and not is_first:
             self._newest = call
@@ -116,6 +120,7 @@ class Pool:
         """Take a waiting call out; whether it was waiting here."""
         was_here = any(queue.remove(call.call.id) is not None for queue in self.queues())
         self.waiting -= was_here
+        self.speculative -= was_here and call.is_speculative
         call.demand.waiting -= was_here
         return was_here
 
@@ -137,12 +142,14 @@ class Pool:
         self._settle()
         return [self.unassigned, *(replica.queue for replica in self.replicas.values())]
 
-    def release(self, replica: str) -> None:
-        """Free one slot of a replica."""
-        state = self.replicas.get(replica) or self.gone[replica]
+    def release(self, call: CallState) -> None:
+        """Free the slot that a call holds."""
+        state = self.replicas.get(call.replica) or self.gone[call.replica]
         state.held -= 1
+        self.held -= 1
+        self.speculative -= call.is_speculative
         if state.held == 0:
-            self.gone.pop(replica, None)
+            self.gone.pop(call.replica, None)
 
     def take(self, now: float) -> tuple[CallState, ReplicaState] | None:
         """Take the best waiting call that a replica has room for, and hold a slot for it."""
@@ -154,6 +161,7 @@ class Pool:
             if call is None:
                 return None
             sole.held += 1
+            self.held += 1
             self.waiting -= 1
             call.demand.waiting -= 1
             return call, sole
@@ -188,6 +196,7 @@ class Pool:
         if queue is None:
             return None
         replica.held += 1
+        self.held += 1
         call = queue.pop(now)
         self.waiting -= 1
         call.demand.waiting -= 1

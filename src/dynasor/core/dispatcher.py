@@ -7,6 +7,7 @@ scheduler, which hands them to the program.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from msgspec.structs import replace
 
@@ -72,6 +73,8 @@ class Dispatcher:
         """Rank a speculative call as a needed one."""
         pool = self.pools[call.call.pool]
         was_waiting = call.phase is WAITING and pool.remove(call)
+        if call.phase is RUNNING:
+            pool.speculative -= 1
         call.is_speculative = False
         call.call = replace(call.call, is_speculative=False)
         if was_waiting:
@@ -106,7 +109,7 @@ class Dispatcher:
         """Free an attempt's slot and bill it; return whether anybody still wants the outcome."""
         was_aborted = call.phase is ABORTING
         pool = self.pools[call.call.pool]
-        pool.release(call.replica)
+        pool.release(call)
         run.bill.add(usage, was_aborted, has_failed)
         demand = call.demand
         demand.attained += usage.completion_tokens
@@ -115,7 +118,7 @@ class Dispatcher:
             run.aborting -= 1
             call.phase = ENDED
             del self.calls[call.call.id]
-        if demand.running == 0:
+        if demand.running == 0 or usage.completion_tokens:
             self.update(demand)
         return not was_aborted
 
@@ -163,6 +166,22 @@ class Dispatcher:
         if pool is None or not pool.slots:
             return self.config.seconds_per_token
         return self.rates[PRIMARY_POOL].seconds_per_token / min(width, pool.slots)
+
+    def crowd(self, demand: Demand) -> tuple[int, int]:
+        """Return how many needed calls of others hold slots or wait, and how many slots there are.
+
+        Of the primary pool; (0, 0) without it. Calls that are being aborted count: they hold slots.
+        """
+        pool = self.pools.get(PRIMARY_POOL)
+        if pool is None:
+            return 0, 0
+        busy = pool.held + pool.waiting - pool.speculative
+        return max(0, busy - demand.running - demand.waiting), pool.slots
+
+    def rounds(self, demand: Demand, deadline: float) -> float:
+        """Return how many of the program's units fit before a time, one after the other."""
+        unit_seconds = demand.tokens_per_knob * self.seconds_per_token(1)
+        return (deadline - self._outbox.now) / unit_seconds if unit_seconds > 0 else inf
 
     def forget(self, program: str) -> None:
         """Drop a closed program's affinities."""

@@ -44,6 +44,12 @@ class Desk(Protocol):
     def compare(self, run: ProgramRun, new: tuple[str, ...]) -> None:
         """Put answers to the grouping workers."""
 
+    def crowd(self, demand: Demand) -> tuple[int, int]:
+        """Return the needed calls of others that hold slots or wait, and the slots there are."""
+
+    def rounds(self, demand: Demand, deadline: float) -> float:
+        """Return how many of the program's units fit before a time, one after the other."""
+
     def moved(self, run: ProgramRun) -> None:
         """Note that units were settled."""
 
@@ -56,7 +62,8 @@ class ProgramRun:
 
     `status` is `running` until the end is decided (`is_running`), then one of `Answered.status`.
     `live` holds the calls that still matter, `aborting` counts those that do not and still hold
-    slots. It is the `Context` of its program's strands and the `Calls` of its operations.
+    slots. `trail` is where it stood after each settling: units and certainty. It is the `Context`
+    of its program's strands and the `Calls` of its operations.
     """
 
     __slots__ = (
@@ -83,6 +90,7 @@ class ProgramRun:
         "seen_tokens",
         "status",
         "task",
+        "trail",
         "units",
     )
 
@@ -106,6 +114,7 @@ class ProgramRun:
         self.answer: Answer | None = None
         self.seen_knob = 0
         self.seen_tokens = 0
+        self.trail: list[tuple[int, float]] = []
         self.deadline = inf
         self._is_consulted = False
         self.operations = Operations(demand, self.units, self.grouping, self)
@@ -123,6 +132,11 @@ class ProgramRun:
     def is_closed(self) -> bool:
         """Whether the end is decided and no call is left."""
         return not self.is_running and not self.aborting
+
+    @property
+    def certainty(self) -> float:
+        """The least of its certaindices, in [0, 1]; 0 before the first."""
+        return min(self.certaindex.values(), default=0.0)
 
     def random(self, strand: str) -> Random:
         """Return the generator of a strand (part of the program's `Context`)."""
@@ -266,7 +280,8 @@ class ProgramRun:
 
     def _consult(self) -> bool:
         """Ask the policy: once when units are first wanted, then once after every vote."""
-        units = self.units
+        units, deadline = self.units, self.deadline
+        busy, slots = self._desk.crowd(self.demand)
         decision = self.policy.decide(
             View(
                 units.cap,
@@ -276,6 +291,9 @@ class ProgramRun:
                 self.certaindex,
                 self.program.votes,
                 self.bill.finished_tokens,
+                busy,
+                slots,
+                inf if deadline == inf else self._desk.rounds(self.demand, deadline),
             )
         )
         if isinstance(decision, Stop):

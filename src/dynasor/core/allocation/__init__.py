@@ -12,6 +12,7 @@ import msgspec
 
 from dynasor.core.allocation.policies import Beta, Even, Lock, Stepwise, Threshold, posterior
 from dynasor.core.allocation.policy import Grant, Policy, Stop, View
+from dynasor.core.allocation.priced import Priced
 from dynasor.core.allocation.published import Esc, Length, Skyline
 from dynasor.core.allocation.sequential import Sequential
 from dynasor.core.errors import ConfigError, UnknownName
@@ -27,6 +28,7 @@ __all__ = [
     "Lock",
     "Policy",
     "PolicyShelf",
+    "Priced",
     "Sequential",
     "Skyline",
     "Stepwise",
@@ -54,6 +56,7 @@ def policies() -> dict[str, type[Policy]]:
         "stepwise": Stepwise,
         "beta": Beta,
         "sequential": Sequential,
+        "priced": Priced,
         "esc": Esc,
         "length": Length,
         "skyline": Skyline,

@@ -8,6 +8,7 @@ replayed journal decides alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Protocol
 
 from msgspec import Struct
@@ -23,6 +24,9 @@ class View(Struct, frozen=True, gc=False):
     `granted` counts the needed units handed out so far, `speculative` those handed out to fill
     idle slots and not settled yet, `knob` all that are settled; `cap` bounds them together.
     `tokens` are the completion tokens of its calls that ended well.
+    `busy` is how many needed calls of *other* programs hold slots or wait for one, `slots` how
+    many there are, in the pool that generates. `rounds` is how many of its units fit before its
+    deadline, one after the other, as they have run so far; infinite without a deadline.
     `certaindex` maps signal names to values in [0, 1]; `votes` is None where the program does
     not vote.
     """
@@ -34,6 +38,19 @@ class View(Struct, frozen=True, gc=False):
     certaindex: Mapping[str, float]
     votes: Votes | None
     tokens: int = 0
+    busy: int = 0
+    slots: int = 0
+    rounds: float = inf
+
+    @property
+    def load(self) -> float:
+        """The others' calls for each slot: 0 when nobody else is here, above 1 when they queue."""
+        return self.busy / self.slots if self.slots else 0.0
+
+    @property
+    def idle(self) -> int:
+        """Slots that no other program needs now."""
+        return max(0, self.slots - self.busy)
 
 
 class Grant(Struct, frozen=True, gc=False):
