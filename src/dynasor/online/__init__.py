@@ -1,0 +1,1 @@
+"""Online experiments in virtual time: workloads, systems, runs, and what is measured of them."""

@@ -1,0 +1,89 @@
+"""Ways to serve the same programs, by name: what others do, and what we do.
+
+A system says who owns the order of calls. Where that is the engine, every call is sent to it at
+once and waits there. Where it is the scheduler, an engine gets what it can run and a tenth more,
+and takes that in the order in which it comes.
+
+Baselines:
+
+- `fcfs`: requests first come, first served, in the order of submission (vLLM's default). A
+  program submits what its policy grants as soon as it is granted: under `even` all branches at its
+  arrival, so that programs too are served in order of arrival, each side by side with the next.
+- `lpm`: longest prefix match (SGLang), as the paper's main baseline runs it.
+- `lpm-128`: the same as SGLang 0.5 ships it: by arrival while more than 128 calls wait.
+- `app-fifo`: programs in order of arrival, all calls of one before those of the next, later
+  rounds too (Parrot, as the paper describes it).
+- `plas`: the program that was served least so far first (Autellix).
+
+Ours: `gang`, `sjf` and `deadline`, each with aging.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from dynasor.core.allocation import EVEN
+from dynasor.core.config import OrderingSpec, SchedulerConfig
+from dynasor.core.errors import UnknownName
+from dynasor.core.types import PolicySpec
+from dynasor.sim.waiting import Order
+
+__all__ = ["System", "make_system", "system_names"]
+
+ENGINE_ORDERS: tuple[Order, ...] = ("fcfs", "lpm", "lpm-128")
+BASELINES = ("app-fifo", "plas")
+OURS = ("gang", "sjf", "deadline")
+AGING_FACTOR = OrderingSpec().aging_factor
+
+
+class System(Struct, frozen=True):
+    """How programs are served.
+
+    `ordering` None: the engine's own `engine_order` decides. `enforces_deadlines`: programs that
+    reach their deadline are ended with the best answer so far; otherwise nobody but the
+    measurement knows of deadlines, and every program runs to its end.
+    """
+
+    name: str
+    ordering: OrderingSpec | None
+    engine_order: Order = "fcfs"
+    policy: PolicySpec = EVEN
+    enforces_deadlines: bool = False
+
+    def config(self, seed: int) -> SchedulerConfig:
+        """Return the scheduler's settings."""
+        # Where the engine owns the order nothing waits here: any ordering will do.
+        ordering = self.ordering or OrderingSpec("app-fifo", aging_factor=0.0)
+        return SchedulerConfig(seed=seed, ordering=ordering)
+
+
+def system_names() -> tuple[str, ...]:
+    """Return the names that `make_system` knows, baselines first."""
+    return (*ENGINE_ORDERS, *BASELINES, *OURS)
+
+
+def make_system(
+    name: str,
+    policy: PolicySpec = EVEN,
+    *,
+    aging_factor: float | None = None,
+    enforces_deadlines: bool | None = None,
+    params: dict[str, Any] | None = None,
+) -> System:
+    """Return a system by the name of its order; raises `UnknownName`.
+
+    `aging_factor` None takes the default for ours and none for baselines. `deadline` enforces
+    deadlines unless told otherwise, for it could not know of them; the others do not.
+    `params` are the ordering's.
+    """
+    if name not in system_names():
+        raise UnknownName("system", name, system_names())
+    enforces = name == "deadline" if enforces_deadlines is None else enforces_deadlines
+    for order in ENGINE_ORDERS:
+        if name == order:
+            return System(name, None, order, policy, enforces)
+    if aging_factor is None:
+        aging_factor = 0.0 if name in BASELINES else AGING_FACTOR
+    return System(name, OrderingSpec(name, params or {}, aging_factor), "fcfs", policy, enforces)
