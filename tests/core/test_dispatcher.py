@@ -32,10 +32,11 @@ def test_window(stage, slots, slack, window):
 
 
 def test_the_emptier_replica_first(stage):
-    """Calls go to the replica with the greater share of room."""
+    """Programs go to the replica with the greater share of room."""
     on = stage(slots=0)
     on.pool(small=2, large=4)
-    on.arrive(cap=6)
+    for _ in range(6):
+        on.arrive(cap=1)
     assert [submit.replica for submit in on.submits] == [
         "small",
         "large",
@@ -45,6 +46,21 @@ def test_the_emptier_replica_first(stage):
         "large",
     ]
     on.drain()
+
+
+def test_calls_of_one_program_stay_together(stage):
+    """All first calls of a program go where its first one went; what has no room goes elsewhere."""
+    on = stage(slots=0)
+    on.pool(small=2, large=4)
+    on.arrive(cap=2)
+    on.arrive(cap=3)
+    assert [submit.replica for submit in on.submits] == ["small"] * 2 + ["large"] * 3
+    on.drain()
+    full = stage(slots=0)
+    full.pool(small=2, large=4)
+    full.arrive(cap=6)
+    assert [submit.replica for submit in full.submits] == ["small"] * 2 + ["large"] * 4
+    full.drain()
 
 
 def test_a_pool_without_replicas(stage):

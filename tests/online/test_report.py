@@ -11,7 +11,7 @@ from rich.console import Console
 from toys.simulated import simulated
 
 from dynasor.online.report import Report, Spread, report
-from dynasor.online.tables import show, show_systems
+from dynasor.online.tables import LOADS, SERVED, tables
 
 MIXED = simulated(
     [1, 5, 0, inf],
@@ -24,10 +24,11 @@ MIXED = simulated(
 )
 
 
-def told(write):
+def told(columns, rows, width=140):
     """What is printed."""
-    console = Console(width=140, file=StringIO())
-    write(console)
+    console = Console(width=width, file=StringIO())
+    for one in tables(columns, rows, "", width):
+        console.print(one)
     return console.file.getvalue()
 
 
@@ -92,7 +93,7 @@ def test_an_empty_run():
     assert found.all.programs == 0
     assert found.all.latency == Spread(None, None, None, None, None)
     assert found.load.tokens_per_second is None
-    assert "programs" in told(lambda console: show(found, console))
+    assert "programs" in told({"all": [found.all]}, SERVED)
 
 
 @pytest.mark.parametrize("sim", [MIXED, simulated([1.0, 2.0]), simulated([])])
@@ -109,33 +110,31 @@ def line(text, label):
 
 
 def test_table():
-    """People get a column for all programs and one a part."""
-    text = told(lambda console: show(report(MIXED, warm_up=0.0), console))
-    assert text.splitlines()[0].split() == ["all", "math", "word"]
+    """Every column stands under its name; what no column has is left out."""
+    found = report(MIXED, warm_up=0.0)
+    text = told({name: [one] for name, one in {"all": found.all, **found.parts}.items()}, SERVED)
+    assert text.splitlines()[1].split() == ["all", "math", "word"]
     assert line(text, "attainment, %") == ["25.0", "50.0", "0.0"]
-    assert line(text, "ended by deadline") == ["1", "-", "1"]
+    assert line(text, "ended by deadline") == ["1", "0", "1"]
     assert line(text, "accuracy, %") == ["50.00", "50.00", "50.00"]
-    assert line(text, "scheduler, µs a decision") == ["25.0"]
     assert "tightest" not in text
+    load = told({"": [found.load]}, LOADS)
+    assert line(load, "scheduler, µs a decision") == ["25.0"]
 
 
-def test_systems():
-    """Systems stand side by side under their names, whatever these contain."""
-    found = {
-        "fcfs": report(simulated([10.0] * 4, deadline=5.0)),
-        "gang[b]": report(simulated([4.0] * 4, deadline=5.0)),
-    }
-    text = told(lambda console: show_systems(found, console))
-    assert text.splitlines()[0].split() == ["fcfs", "gang[b]"]
-    assert line(text, "attainment, %") == ["0.0", "100.0"]
-    assert line(text, "tightest scale for 90 %") == ["2.000", "0.800"]
+def test_seeds():
+    """Over seeds a figure is a mean with half its interval; one that a seed lacks is a dash."""
+    runs = [report(simulated([seconds] * 4, deadline=5.0)).all for seconds in (3.0, 4.0, 5.0)]
+    text = told({"fcfs": runs}, SERVED)
+    assert line(text, "latency, s: mean") == ["4.0", "±", "2.5"]
+    never = report(simulated([inf] * 4, deadline=5.0)).all
+    assert line(told({"fcfs": [never, *runs]}, SERVED), "latency, s: mean") == ["-"]
 
 
-def test_warnings():
-    """A run that fell behind, was cut or broke a promise says so below its figures."""
-    sim = simulated([inf] * 400, broken_promises=3, is_cut=True, end=500.0)
-    text = told(lambda console: show(report(sim), console))
-    assert "this run is saturated" in text
-    assert "cut at 500 s with 360 of the programs counted still live" in text
-    assert "broke the promise of aging 3 times" in text
-    assert "this run" not in told(lambda console: show(report(MIXED), console))
+def test_narrow():
+    """Systems that do not fit beside one another come in several tables, none of them lost."""
+    found = {f"system-{number}": [report(MIXED).all] for number in range(8)}
+    text = told(found, SERVED, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(name in text for name in found)
+    assert text.count("attainment, %") > 1

@@ -15,9 +15,11 @@ from dynasor.cli.demo import demo
 from dynasor.cli.drift import drift
 from dynasor.cli.errors import exit_code, one_line
 from dynasor.cli.evaluate import evaluate
+from dynasor.cli.fit_engine import fit_engine
 from dynasor.cli.profile import profile
 from dynasor.cli.record import record
 from dynasor.cli.replay import replay
+from dynasor.cli.simulate import simulate
 from dynasor.cli.trace import trace_app
 
 __all__ = ["app", "main"]
@@ -38,6 +40,8 @@ app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
 app.command("profile")(profile)
 app.command("drift")(drift)
+app.command("fit-engine")(fit_engine)
+app.command("simulate")(simulate)
 app.command("replay")(replay)
 app.add_typer(trace_app)
 

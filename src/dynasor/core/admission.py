@@ -169,9 +169,23 @@ class Pool:
         for replica in sorted(rooms, key=_fullness):
             taken = self._take_for(replica, now)
             if taken is not None:
-                self._homes[taken[0].call.affinity] = replica.name
+                self._settle_down(taken[0], replica)
                 return taken
         return None
+
+    def _settle_down(self, call: CallState, replica: ReplicaState) -> None:
+        """Let what else waits for any replica follow the first call of its kind."""
+        affinity, program = call.call.affinity, call.demand.program
+        is_first = affinity not in self._homes
+        self._homes[affinity] = replica.name
+        if not is_first:
+            return
+        for other in self.unassigned.items_of(program):
+            if other.call.affinity == affinity:
+                self.unassigned.remove(other.call.id)
+                replica.queue.push(
+                    other.demand, other.call.id, other, is_speculative=other.is_speculative
+                )
 
     def _take_for_sole(self, now: float, *, only_needed: bool) -> CallState | None:
         newest = self._newest
@@ -220,14 +234,18 @@ class Pool:
         best: Rank | None,
         chosen: ProgramQueue[CallState] | None,
     ) -> tuple[Rank | None, ProgramQueue[CallState] | None]:
-        """Look into other replicas' queues: for programs that crossed, and to avoid idling."""
+        """Look into other replicas' queues: for programs that crossed, and to avoid idling.
+
+        Who waits for a replica that has room is about to be taken there, beside its cached prompt.
+        """
         was_empty = best is None or best[0]
         for other in self.replicas.values():
             head = None if other is replica else other.queue.head(now)
             if head is None or (best is not None and head >= best):
                 continue
             has_crossed = not head[0] and head[1][0] == 0
-            if was_empty or has_crossed:
+            room = other.slots if head[0] else other.window
+            if has_crossed or (was_empty and other.held >= room):
                 best, chosen = head, other.queue
         return best, chosen
 

@@ -171,6 +171,11 @@ class ProgramQueue(Generic[T]):
         self._drop(item_id)
         return item
 
+    def items_of(self, program: str) -> list[T]:
+        """Return a program's items in order, needed ones first."""
+        lanes = [known[program] for known in self._lanes if program in known]
+        return [item for lane in lanes for item in lane.items.values()]
+
     def update(self, program: str) -> None:
         """Rank a program anew after its demand has changed; no matter if it is not here."""
         for lanes in self._lanes:

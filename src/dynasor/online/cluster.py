@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Annotated
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from dynasor.core.errors import ConfigError
 from dynasor.online.systems import System
 from dynasor.sim.batching import BatchEngine, EngineModel, Listener
 
@@ -24,11 +24,18 @@ class Cluster(Struct, frozen=True):
 
     `slots`: calls that the scheduler believes a replica runs at once; None for `max_running`.
     Fewer are right where memory holds fewer, or the scheduler sends what then waits in the engine.
+    Raises `ConfigError` for less than one of either.
     """
 
     model: EngineModel
     replicas: Count = 1
     slots: Count | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is an engine, and that it is sent something."""
+        for name, value in (("replicas", self.replicas), ("slots", self.slots)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
 
     def engines(self, system: System, listener: Listener | None = None) -> dict[str, BatchEngine]:
         """Return fresh engines for a system, by name."""
@@ -43,19 +50,35 @@ class Cluster(Struct, frozen=True):
 def solo_seconds(model: EngineModel, prompt: int, lengths: Sequence[int]) -> float:
     """Return the time that branches of one prompt take on an engine that is otherwise idle.
 
-    Exact where all of them run at once (`max_running`, memory) and their prompts fit into one
-    step; `lengths` are their completion tokens.
+    `lengths` are their completion tokens, in order of submission. The branches after the first
+    compute what follows the last whole block of the prompt, chunk by chunk beside those that
+    decode. Exact, but for rounding, where all of them can run at once (`max_running`, memory).
     """
     step, size = model.step, model.block_tokens
-    found = (prompt - 1) // size * size
-    prompts = prompt + (len(lengths) - 1) * (prompt - found)
-    chunks = ceil(prompts / model.token_budget)
-    seconds = step.stretch(chunks, ceil(prompts / chunks), 0, 0)
-    done, running = 1, len(lengths)
-    for length in sorted(lengths):
-        if length > done:
-            context = running * (prompt + done)
-            seconds += step.stretch(length - done, 0, running, context)
-            done = length
-        running -= 1
-    return seconds
+    prompts = [prompt] + [prompt - (prompt - 1) // size * size] * (len(lengths) - 1)
+    decoded = [max(0, length - 1) for length in lengths]  # the first token comes with the prompt
+    # A branch that decodes n tokens reads prompt + 1, ..., prompt + n tokens of context.
+    context = sum(count * prompt + count * (count + 1) // 2 for count in decoded)
+    return (
+        _steps(model.token_budget, prompts, decoded) * step.base
+        + sum(prompts) * step.per_prefill_token
+        + sum(decoded) * step.per_sequence
+        + context * step.per_kv_token
+    )
+
+
+def _steps(budget: int, prompts: Sequence[int], decoded: Sequence[int]) -> int:
+    """Return the steps of calls, each with prompt tokens to compute and then tokens to decode."""
+    step = room = 0
+    last: list[int] = []
+    for prompt, count in zip(prompts, decoded, strict=True):
+        left = prompt
+        while left:
+            if not room:
+                step += 1
+                room = budget - sum(end >= step for end in last)
+            done = min(left, room)
+            left -= done
+            room -= done
+        last.append(step + count)
+    return max(last)

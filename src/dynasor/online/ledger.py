@@ -14,6 +14,7 @@ import numpy as np
 
 from dynasor.core.commands import Answered, Closed, Command
 from dynasor.core.events import Arrived, Event
+from dynasor.core.types import Spending
 from dynasor.online.arrivals import Visit
 from dynasor.online.outcome import Course, Simulated, Totals
 from dynasor.sim.batching import BatchEngine
@@ -60,10 +61,12 @@ class Ledger:
         self.engines = list(engines)
         self.live: dict[str, Row] = {}
         self.last_arrival = 0.0
+        self.last_end = 0.0
+        self.first_failure = ""
         self._rows: list[Row] = []
         self._factors: list[float] = []
         self._arrived: list[float] = []
-        self._ended = 0
+        self._ended = self._failed = 0
         self._samples: list[tuple[float, float, float, float, float]] = []
         self._next_sample = 0.0
         self._period = 0.01
@@ -101,12 +104,18 @@ class Ledger:
             if isinstance(command, Answered):
                 self._answered(command, now)
             elif isinstance(command, Closed):
-                row = self.live.pop(command.program)
-                row.tokens = command.spending.completion_tokens
-                row.prompt_tokens = command.spending.prompt_tokens
-                row.visit = None
-        if now >= self._next_sample:
+                self.bill(command.program, command.spending)
+                self.live.pop(command.program).visit = None
+                self.last_end = now
+        # Timers that nobody waits for any more come after the last program has ended.
+        if now >= self._next_sample and (self.live or not self._samples):
             self.sample(now, waiting)
+
+    def bill(self, program: str, spending: Spending) -> None:
+        """Note what a program has cost, at its end or the run's."""
+        row = self.live[program]
+        row.tokens = spending.completion_tokens
+        row.prompt_tokens = spending.prompt_tokens
 
     def _answered(self, answered: Answered, now: float) -> None:
         row = self.live[answered.program]
@@ -116,6 +125,9 @@ class Ledger:
         # A deadline that passed before the first answer is a failure to the client.
         if answered.error_kind == "DeadlineExceeded":
             row.status = "deadline"
+        elif row.status == "failed" and not self.first_failure:
+            self.first_failure = f"{answered.program}: {answered.error}"
+        self._failed += row.status == "failed"
         self._ended += 1
         if answered.answer is not None and row.visit is not None:
             row.quality = row.visit.question.worth(int(answered.answer.value))
@@ -166,9 +178,19 @@ class Ledger:
         )  # fmt: skip
 
     @property
+    def has_failed(self) -> bool:
+        """Whether programs came and every one of them failed; `first_failure` says how."""
+        return 0 < len(self._rows) == self._failed
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a program has no ending yet."""
+        return any(not row.status for row in self.live.values())
+
+    @property
     def waiting_mean(self) -> float:
         """Calls that waited, a mean over the time of the samples."""
-        if len(self._samples) < 2:
+        if len(self._samples) < 2 or self._samples[-1][0] == self._samples[0][0]:
             return 0.0
         seconds, _, waiting, _, _ = np.array(self._samples).T
         return float(np.average(waiting[:-1], weights=np.diff(seconds)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 
 import msgspec
 from msgspec import Struct
 
+from dynasor.core.allocation import make_policy
 from dynasor.core.catalog import Catalog
 from dynasor.core.commands import Closed, Command
+from dynasor.core.errors import DynasorError, UserError
 from dynasor.core.events import Event
 from dynasor.core.promise import PromiseWatch
 from dynasor.core.scheduler import Scheduler
@@ -24,12 +26,16 @@ from dynasor.online.ledger import Ledger, Row
 from dynasor.online.outcome import Simulated, Totals
 from dynasor.online.outcomes import check_fits, prompt_path
 from dynasor.online.systems import System
-from dynasor.online.workload import Workload
+from dynasor.online.workload import Workload, check_names
+from dynasor.programs import SelfConsistency
 from dynasor.runtime import Clock, MonotonicClock
-from dynasor.sim import VirtualHost
+from dynasor.sim import SimpleEngine, VirtualHost
 from dynasor.wiring import make_catalog
 
 __all__ = ["Experiment", "simulate"]
+
+PLENTY = 10**7
+"""Calls that a judge scores at once: no score is ever waited for."""
 
 
 class Experiment(Struct, frozen=True):
@@ -47,7 +53,11 @@ class Experiment(Struct, frozen=True):
     difficulties: dict[str, Difficulty] = {}
 
     def check(self) -> None:
-        """Raise `UserError` for questions that cannot be run: prompts beyond the memory."""
+        """Raise `UserError` for what cannot be run: unknown names, prompts beyond the memory."""
+        horizon = self.horizon
+        if horizon is not None and not (isfinite(horizon) and horizon > 0):
+            raise UserError(f"the horizon is {horizon}; give seconds above 0, or None")
+        check_names(self.workload, make_catalog())
         for part in self.workload.parts:
             questions = self.questions.get(part.name, ())
             check_fits(part, questions, self.cluster.model.kv_tokens)
@@ -88,6 +98,9 @@ class _Run:
         self.host = VirtualHost(self.timed, self.recording, _never_compare, watch=self._watch)
         self.host.add_pool("generate", dict(engines))
         workload = experiment.workload
+        if any(part.program != SelfConsistency.name for part in workload.parts):
+            # Rewards were recorded: a judge takes no time.
+            self.host.add_pool("reward", {"judge": SimpleEngine(PLENTY, 1.0)})
         self._places = {part.name: place for place, part in enumerate(workload.parts)}
         self._visits = visits(workload, experiment.questions, seed, experiment.difficulties)
         self.host.feed(self._arrivals())
@@ -96,8 +109,14 @@ class _Run:
         """Go on until every program has ended, or to the horizon."""
         with without_collector():
             self.host.run(self._experiment.horizon)
-        self.ledger.sample(self.host.now, self.scheduler.waiting)
-        return self.ledger.close(tuple(self._places), self._totals())
+        ledger = self.ledger
+        if ledger.has_failed:
+            raise DynasorError(f"every program failed; the first, {ledger.first_failure}")
+        for run, _ in self.scheduler.dispatcher.calls.values():
+            ledger.bill(run.demand.program, run.bill.spending())
+        totals = self._totals()
+        ledger.sample(totals.end, self.scheduler.waiting)
+        return ledger.close(tuple(self._places), totals)
 
     def _arrivals(self) -> Iterator[tuple[float, Event]]:
         """Yield arrivals, each noted just before it comes."""
@@ -136,7 +155,7 @@ class _Run:
         blocks = self._experiment.cluster.model.kv_blocks
         held = sum(one.kv_block_seconds for one in totals)
         return Totals(
-            end=self.host.now,
+            end=self.host.now if ledger.live else max(ledger.last_end, ledger.last_arrival),
             last_arrival=ledger.last_arrival,
             steps=sum(one.steps for one in totals),
             busy_seconds=busy,
@@ -153,16 +172,18 @@ class _Run:
             crossings=self.promise.crossings,
             broken_promises=self.promise.broken,
             refused=sum(one.refused for one in totals),
-            is_cut=bool(ledger.live),
+            is_cut=ledger.is_cut,
         )
 
 
 def simulate(experiment: Experiment, system: System, seed: int = 0) -> Simulated:
     """Run a workload through a system.
 
-    Raises `UserError` for an experiment that cannot be run.
+    Raises `UserError` for an experiment that cannot be run, `DynasorError` where every program
+    failed (a signal that its program does not have).
     """
     experiment.check()
+    make_policy(system.policy, _catalog().policies)
     return _Run(experiment, system, seed).run()
 
 

@@ -1,0 +1,266 @@
+"""Recorded settings for the online figures: experiments, rows to compare, and runs in parallel.
+
+Rates are fractions of even's measured capacity on the same cluster. The deadline's base is 20
+times the mean time that a question takes alone on an idle engine with all its branches: on
+math500-llama3.1-8b that is about the paper's 240 seconds, and the other settings follow. Programs
+arrive for eight such times in every run, however fast, and the run goes on until all have ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+import _offline
+from _offline import Setting
+from _script import finish
+from dynasor.core.allocation import EVEN
+from dynasor.core.types import PolicySpec
+from dynasor.evaluate.processes import cores, in_processes
+from dynasor.online.capacity import at_load, even_capacity
+from dynasor.online.cluster import Cluster
+from dynasor.online.measures import (
+    attainment,
+    fairness,
+    is_saturated,
+    jain,
+    latencies,
+    rank_quantile,
+    saturated_throughput,
+    tightest_scale,
+    waits_over_solo,
+)
+from dynasor.online.outcome import Simulated
+from dynasor.online.run import Experiment, simulate
+from dynasor.online.search import Within, rate_at, tightest
+from dynasor.online.seeds import over_seeds, ratio_over_seeds
+from dynasor.online.systems import System, make_system
+from dynasor.online.workload import Deadline, Part, Poisson, Workload, with_scale
+from dynasor.sim.presets import preset
+
+__all__ = [
+    "BASE_OVER_SOLO",
+    "EVEN",
+    "OURS",
+    "Online",
+    "Run",
+    "arguments",
+    "attained_at",
+    "finish",
+    "interval",
+    "make_system",
+    "measured",
+    "open_online",
+    "p90_load",
+    "ratio",
+    "run_all",
+    "simulated",
+    "tightest_at",
+]
+
+SETTINGS = ("svamp-codex", "math500-llama3.1-8b")
+CAP = 20
+BASE_OVER_SOLO = 20.0
+PRESET = "a100-llama3.1-8b"
+BASES_A_RUN = 8.0
+"""How long programs arrive, in bases of the deadline: the same time at every rate."""
+FEW = 300
+"""Programs that are enough to learn how long one takes alone."""
+TOLERANCE = 0.04
+"""Share to which a search for a rate or a scale is exact."""
+BRACKET = 1.15
+"""A search begins so much below and above where it is told to."""
+OURS = PolicySpec("sequential")
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """One setting on one cluster: `capacity` is even's, in programs a second.
+
+    `base_seconds` is the deadline of a question that is always right, at scale 1.
+    """
+
+    name: str
+    title: str
+    experiment: Experiment
+    capacity: float
+    base_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run to make: a setting, a system, a seed, a load (of even's capacity), a scale."""
+
+    setting: str
+    system: System
+    seed: int
+    load: float
+    scale: float = 1.0
+
+
+def arguments(description: str, seeds: int = 5) -> argparse.ArgumentParser:
+    """Return a parser with what all scripts of online figures take."""
+    parser = _offline.arguments(description)
+    parser.set_defaults(seeds=seeds)
+    parser.add_argument(
+        "--programs", type=int, help="at most so many programs a run, for a first look"
+    )
+    parser.add_argument("--preset", default=PRESET, help="the engine to model")
+    return parser
+
+
+def open_online(
+    options: argparse.Namespace,
+    *,
+    names: Sequence[str] = SETTINGS,
+    cap: int = CAP,
+    replicas: int = 1,
+    utilisation: float = 0.9,
+    slots: int | None = None,
+) -> dict[str, Online]:
+    """Open those settings that can be had, on a cluster of a preset, with measured capacities."""
+    model = preset(options.preset).model(utilisation)
+    cluster = Cluster(model, replicas, slots)
+    found = _offline.open_settings(names, options)
+    return {one.name: _online(one, cap, cluster, options.programs) for one in found}
+
+
+def _online(setting: Setting, cap: int, cluster: Cluster, programs: int | None) -> Online:
+    part = Part(setting.name, cap=cap)
+    workload = Workload((part,), Poisson(rate=1.0), programs=FEW)
+    experiment = Experiment(workload, {part.name: setting.questions}, cluster)
+    capacity = even_capacity(experiment)
+    alone = simulate(at_load(experiment, 0.1, capacity), make_system("fcfs"))
+    base = round(BASE_OVER_SOLO * float(alone.solo_seconds.mean()), 1)
+    workload = replace(
+        workload,
+        parts=(replace(part, deadline=Deadline(base, judged_at=cap)),),
+        programs=programs,
+        duration_seconds=BASES_A_RUN * base,
+    )
+    experiment = replace(experiment, workload=workload)
+    return Online(setting.name, setting.title, experiment, capacity, base)
+
+
+def run_all(
+    work: Callable[[dict[str, Online], Any], Any],
+    settings: dict[str, Online],
+    tasks: Sequence[Any],
+    options: argparse.Namespace,
+) -> list[Any]:
+    """Return `work(settings, task)` of all tasks, in processes; `work` must be importable."""
+    return list(in_processes(work, settings, tasks, options.processes or cores()))
+
+
+def simulated(settings: dict[str, Online], run: Run, cap: int | None = None) -> Simulated:
+    """Make a run, with another cap if one is given; rates and deadlines stay those of its own."""
+    online = settings[run.setting]
+    experiment = at_load(online.experiment, run.load, online.capacity)
+    if cap is not None:
+        parts = tuple(replace(part, cap=cap) for part in experiment.workload.parts)
+        experiment = replace(experiment, workload=replace(experiment.workload, parts=parts))
+    if run.scale != 1.0:
+        experiment = replace(experiment, workload=with_scale(experiment.workload, run.scale))
+    return simulate(experiment, run.system, run.seed)
+
+
+def measured(settings: dict[str, Online], run: Run, cap: int | None = None) -> dict[str, Any]:
+    """Make a run, as `simulated` does, and return its measures, as plain numbers."""
+    found = simulated(settings, run, cap)
+    totals = found.totals
+    seconds, unfair = latencies(found.after(0.1)), fairness(found.after(0.1))
+    ended = found.finished[found.has_ended]
+    return {
+        "attainment": attainment(found),
+        "scale": None if run.system.enforces_deadlines else tightest_scale(found),
+        "mean": float(np.mean(seconds)),
+        "p50": rank_quantile(seconds, 0.5),
+        "p90": rank_quantile(seconds, 0.9),
+        "p99": rank_quantile(seconds, 0.99),
+        "accuracy": float(found.quality.mean()),
+        "tokens": float(found.tokens.mean()),
+        "knob": float(found.knob.mean()),
+        "tokens_per_second": totals.generated_tokens / float(ended.max()),
+        "saturated_tokens_per_second": saturated_throughput(found),
+        "kv_mean": totals.kv_mean,
+        "kv_max": totals.kv_max,
+        "cached": totals.cached_tokens / max(1, totals.cached_tokens + totals.prefill_tokens),
+        "preemptions": totals.preemptions,
+        "crossings": totals.crossings,
+        "broken_promises": totals.broken_promises,
+        "longest_wait": float(found.longest_wait.max()),
+        "wait_over_solo": float(waits_over_solo(found).max()),
+        "unfair_p50": rank_quantile(unfair, 0.5),
+        "unfair_p90": rank_quantile(unfair, 0.9),
+        "unfair_p99": rank_quantile(unfair, 0.99),
+        "unfair_most": float(unfair.max()),
+        "jain": jain(1 / unfair),
+        "is_saturated": is_saturated(found),
+        "decision_us": 1e6 * totals.scheduler_seconds / totals.decisions,
+    }
+
+
+def p90_load(settings: dict[str, Online], run: Run) -> dict[str, Any]:
+    """Return the highest load with 90 % of programs in time, and how the run there went.
+
+    `run.load` is where the search begins.
+    """
+    kept: dict[float, dict[str, Any]] = {}
+
+    def attained(load: float) -> float:
+        kept[load] = measured(settings, _with(run, load=load))
+        return float(kept[load]["attainment"])
+
+    found = rate_at(attained, Within(run.load / BRACKET, run.load * BRACKET, TOLERANCE))
+    at = {} if found.value is None else kept[found.value]
+    return {"load": found.value, "verdict": found.verdict, **at}
+
+
+def tightest_at(settings: dict[str, Online], run: Run) -> dict[str, Any]:
+    """Return the tightest scale with 90 % of programs in time at the run's load.
+
+    One run says it where nobody looks at deadlines; else `run.scale` is where the search begins.
+    """
+    if not run.system.enforces_deadlines:
+        return measured(settings, run)
+    kept: dict[float, dict[str, Any]] = {}
+
+    def attained(scale: float) -> float:
+        kept[scale] = measured(settings, _with(run, scale=scale))
+        return float(kept[scale]["attainment"])
+
+    found = tightest(attained, Within(run.scale / BRACKET, run.scale * BRACKET, TOLERANCE))
+    at = {} if found.value is None else kept[found.value]
+    return {**at, "scale": found.value, "verdict": found.verdict}
+
+
+def attained_at(settings: dict[str, Online], task: tuple[Run, Sequence[float]]) -> list[float]:
+    """Return the attainment of a run at each scale; one run says all where nobody looks at them."""
+    run, scales = task
+    if run.system.enforces_deadlines:
+        runs = [_with(run, scale=scale) for scale in scales]
+        return [attainment(simulated(settings, one)) for one in runs]
+    found = simulated(settings, run)
+    return [attainment(found, scale) for scale in scales]
+
+
+def _with(run: Run, **changed: Any) -> Run:
+    values = {name: getattr(run, name) for name in ("setting", "system", "seed", "load", "scale")}
+    return Run(**{**values, **changed})
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean of one value a seed, and its 95 % interval (Student's t)."""
+    found = over_seeds(values)
+    return {"mean": found.estimate, "low": found.low, "high": found.high}
+
+
+def ratio(left: Sequence[float], right: Sequence[float]) -> dict[str, float]:
+    """Return the geometric mean of `left / right` over the same seeds, and its 95 % interval."""
+    found = ratio_over_seeds(left, right)
+    return {"mean": found.estimate, "low": found.low, "high": found.high}
