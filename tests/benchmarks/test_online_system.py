@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import json
-import sys
 from math import isnan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toys.recorded import line, recorded, write
+from toys.recorded import recorded
 
 from dynasor.online.workload import Part
 from dynasor.sim import EngineModel, StepTime
 
 SVAMP = "svamp-codex"
-QUESTIONS = 6
 
 
 @pytest.fixture
 def script(benchmarks):
     return importlib.import_module
-
-
-@pytest.fixture
-def run(script, tmp_path, monkeypatch, capsys):
-    """Return a function that runs a script on a small trace: what it found, and what it printed."""
-    monkeypatch.setenv("DYNASOR_TRACES", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    answers = ["1"] * 14 + ["2"] * 6
-    lines = [line(f"q{number}", answers, tokens=20 + 9 * number) for number in range(QUESTIONS)]
-    write(tmp_path / f"{SVAMP}.jsonl.gz", *lines)
-
-    def run_script(name, *arguments):
-        target, picture = tmp_path / "found.json", tmp_path / "found.svg"
-        given = ("--setting", SVAMP, "--seeds", "2", "--programs", "12", "--processes", "1")
-        files = ("--json", str(target), "--picture", str(picture))
-        monkeypatch.setattr(sys, "argv", [name, *given, *files, *arguments])
-        script(name).main()
-        assert picture.read_bytes().startswith(b"<?xml")
-        return json.loads(target.read_text(), parse_constant=pytest.fail), capsys.readouterr().out
-
-    return run_script
 
 
 # Rows.

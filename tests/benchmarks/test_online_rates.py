@@ -1,0 +1,62 @@
+"""benchmarks/figure_9a, b and c: small runs, and their figures."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+FEW = ("--programs", "60")
+
+
+def test_rates(run):
+    """Every row has a rate with its ratios, one policy its bound, and some are drawn over rates."""
+    found, text = run("figure_9a", *FEW)
+    figure = importlib.import_module("figure_9a")
+    one = found["svamp-codex"]
+    assert list(one["rows"]) == list(figure.ROWS)
+    assert all(row["load"]["mean"] > 0 for row in one["rows"].values())
+    assert one["rows"]["lpm"]["over lpm"]["mean"] == 1.0
+    assert all(row["broken_promises"] == 0 for row in one["rows"].values())
+    assert one["bound"]["load"]["mean"] > 0
+    assert {len(points) for points in one["curves"].values()} == {len(figure.LOADS)}
+    assert "over lpm" in text
+
+
+def test_scales(run):
+    """Every row has a tightest scale at every rate; attainment rises with the scale."""
+    found, text = run("figure_9b")
+    figure = importlib.import_module("figure_9b")
+    one = found["svamp-codex"]
+    assert list(one["loads"]) == [f"{load:g}" for load in figure.LOADS]
+    for rows in one["loads"].values():
+        assert list(rows) == list(figure.ROWS)
+        assert rows["lpm"]["tighter"]["mean"] == pytest.approx(1.0)
+    means = [point["mean"] for point in one["curves"]["lpm"]]
+    assert means == sorted(means)
+    assert "times tighter" in text
+
+
+def test_accuracies(run):
+    """Every row is read off at the same attainment, and lpm gains nothing over itself."""
+    found, text = run("figure_9c")
+    rows = found["svamp-codex"]["loads"]["4"]
+    figure = importlib.import_module("figure_9c")
+    assert list(rows) == list(figure.ROWS)
+    assert rows["lpm"]["gain"]["mean"] == 0.0
+    assert [one["cap"] for one in rows["lpm"]["caps"]] == list(figure.CAPS)
+    assert "accuracy at 90 %" in text
+
+
+def test_reading_a_curve_off(benchmarks):
+    """Between two caps accuracy is linear in attainment; a curve that is never there has none."""
+    figure = importlib.import_module("figure_9c")
+    numpy = importlib.import_module("numpy")
+    caps = len(figure.CAPS)
+    attained = numpy.linspace(1.0, 0.8, caps)
+    accuracy = numpy.linspace(0.5, 0.9, caps)
+    table = numpy.stack([attained, accuracy, accuracy], axis=1)
+    assert figure._read(table) == pytest.approx(0.7)
+    assert numpy.isnan(figure._read(table - [0.5, 0, 0]))
+    everybody = table + numpy.array([0.5, 0.0, 0.0])
+    assert figure._read(everybody) == pytest.approx(0.9)
