@@ -9,6 +9,7 @@ arrive for eight such times in every run, however fast, and the run goes on unti
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -153,8 +154,17 @@ def run_all(
     tasks: Sequence[Any],
     options: argparse.Namespace,
 ) -> list[Any]:
-    """Return `work(settings, task)` of all tasks, in processes; `work` must be importable."""
-    return list(in_processes(work, settings, tasks, options.processes or cores()))
+    """Return `work(settings, task)` of all tasks, in processes; `work` must be importable.
+
+    Says on the error output how far it is, ten times.
+    """
+    done: list[Any] = []
+    tenth = max(1, len(tasks) // 10)
+    for one in in_processes(work, settings, tasks, options.processes or cores()):
+        done.append(one)
+        if len(done) % tenth == 0:
+            print(f"{len(done)} of {len(tasks)} runs", file=sys.stderr)
+    return done
 
 
 def simulated(settings: dict[str, Online], run: Run, cap: int | None = None) -> Simulated:

@@ -215,7 +215,7 @@ def test_loads_near_saturation(script, given):
     options = given("--setting", SVAMP, programs=6)
     settings = online.open_online(options)
     assert aging._loads(settings, options)[SVAMP, "sjf"] == pytest.approx(
-        aging.BELOW_PEAK * aging.BEGIN["sjf"] * 1.25 * 2**4
+        aging.BELOW_PEAK * aging.BEGIN["sjf"] * 1.15 * 2**4
     )
     (part,) = settings[SVAMP].experiment.workload.parts
     never = with_workload(settings[SVAMP], parts=(changed(part, deadline=Deadline(1e-6)),))

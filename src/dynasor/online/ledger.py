@@ -62,11 +62,10 @@ class Ledger:
         self.live: dict[str, Row] = {}
         self.last_arrival = 0.0
         self.last_end = 0.0
-        self.first_failure = ""
         self._rows: list[Row] = []
         self._factors: list[float] = []
         self._arrived: list[float] = []
-        self._ended = self._failed = 0
+        self._ended = 0
         self._samples: list[tuple[float, float, float, float, float]] = []
         self._next_sample = 0.0
         self._period = 0.01
@@ -125,9 +124,6 @@ class Ledger:
         # A deadline that passed before the first answer is a failure to the client.
         if answered.error_kind == "DeadlineExceeded":
             row.status = "deadline"
-        elif row.status == "failed" and not self.first_failure:
-            self.first_failure = f"{answered.program}: {answered.error}"
-        self._failed += row.status == "failed"
         self._ended += 1
         if answered.answer is not None and row.visit is not None:
             row.quality = row.visit.question.worth(int(answered.answer.value))
@@ -148,7 +144,8 @@ class Ledger:
         )
         if len(self._samples) >= 2 * MOST_SAMPLES:
             del self._samples[1::2]
-            self._period *= 2
+            # Events may be rarer than the period was: what comes is to be as dense as what is kept.
+            self._period = (now - self._samples[0][0]) / MOST_SAMPLES
         self._next_sample = now + self._period
 
     def close(self, parts: tuple[str, ...], totals: Totals) -> Simulated:
@@ -176,11 +173,6 @@ class Ledger:
                 )
             },
         )  # fmt: skip
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether programs came and every one of them failed; `first_failure` says how."""
-        return 0 < len(self._rows) == self._failed
 
     @property
     def is_cut(self) -> bool:

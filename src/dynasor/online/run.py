@@ -12,7 +12,7 @@ from msgspec import Struct
 from dynasor.core.allocation import make_policy
 from dynasor.core.catalog import Catalog
 from dynasor.core.commands import Closed, Command
-from dynasor.core.errors import DynasorError, UserError
+from dynasor.core.errors import UserError
 from dynasor.core.events import Event
 from dynasor.core.promise import PromiseWatch
 from dynasor.core.scheduler import Scheduler
@@ -52,12 +52,15 @@ class Experiment(Struct, frozen=True):
     horizon: float | None = None
     difficulties: dict[str, Difficulty] = {}
 
-    def check(self) -> None:
-        """Raise `UserError` for what cannot be run: unknown names, prompts beyond the memory."""
+    def check(self, catalog: Catalog | None = None) -> None:
+        """Raise `UserError` for what cannot be run: unknown names, prompts beyond the memory.
+
+        `catalog` has the names; None takes those that are installed.
+        """
         horizon = self.horizon
         if horizon is not None and not (isfinite(horizon) and horizon > 0):
             raise UserError(f"the horizon is {horizon}; give seconds above 0, or None")
-        check_names(self.workload, make_catalog())
+        check_names(self.workload, catalog or make_catalog())
         for part in self.workload.parts:
             questions = self.questions.get(part.name, ())
             check_fits(part, questions, self.cluster.model.kv_tokens)
@@ -84,11 +87,11 @@ class _Timed:
 class _Run:
     """One run: the host, and who watches it."""
 
-    def __init__(self, experiment: Experiment, system: System, seed: int) -> None:
+    def __init__(self, experiment: Experiment, system: System, catalog: Catalog, seed: int) -> None:
         self._experiment = experiment
         self._system = system
         self._seed = seed
-        self.scheduler = Scheduler(system.config(seed), _catalog())
+        self.scheduler = Scheduler(system.config(seed), catalog)
         self.timed = _Timed(self.scheduler, MonotonicClock())
         self.promise = PromiseWatch(self.scheduler)
         self.recording = Recording()
@@ -110,13 +113,11 @@ class _Run:
         with without_collector():
             self.host.run(self._experiment.horizon)
         ledger = self.ledger
-        if ledger.has_failed:
-            raise DynasorError(f"every program failed; the first, {ledger.first_failure}")
         for run, _ in self.scheduler.dispatcher.calls.values():
             ledger.bill(run.demand.program, run.bill.spending())
-        totals = self._totals()
-        ledger.sample(totals.end, self.scheduler.waiting)
-        return ledger.close(tuple(self._places), totals)
+        end = self.host.now if ledger.live else max(ledger.last_end, ledger.last_arrival)
+        ledger.sample(end, self.scheduler.waiting)
+        return ledger.close(tuple(self._places), self._totals(end))
 
     def _arrivals(self) -> Iterator[tuple[float, Event]]:
         """Yield arrivals, each noted just before it comes."""
@@ -148,14 +149,14 @@ class _Run:
             if isinstance(command, Closed):
                 self.recording.forget(command.program)
 
-    def _totals(self) -> Totals:
+    def _totals(self, end: float) -> Totals:
         ledger, engines = self.ledger, self.ledger.engines
         totals = [engine.totals for engine in engines]
         busy = sum(one.busy_seconds for one in totals)
         blocks = self._experiment.cluster.model.kv_blocks
         held = sum(one.kv_block_seconds for one in totals)
         return Totals(
-            end=self.host.now if ledger.live else max(ledger.last_end, ledger.last_arrival),
+            end=end,
             last_arrival=ledger.last_arrival,
             steps=sum(one.steps for one in totals),
             busy_seconds=busy,
@@ -179,16 +180,17 @@ class _Run:
 def simulate(experiment: Experiment, system: System, seed: int = 0) -> Simulated:
     """Run a workload through a system.
 
-    Raises `UserError` for an experiment that cannot be run, `DynasorError` where every program
-    failed (a signal that its program does not have).
+    Raises `UserError` for an experiment that cannot be run.
     """
-    experiment.check()
-    make_policy(system.policy, _catalog().policies)
-    return _Run(experiment, system, seed).run()
+    return _Run(experiment, system, _checked(experiment, system), seed).run()
 
 
-def _catalog() -> Catalog:
-    return replace(make_catalog(), tasks={RecordedTask.name: RecordedTask()})
+def _checked(experiment: Experiment, system: System) -> Catalog:
+    """Return the names for a run that can be made."""
+    catalog = replace(make_catalog(), tasks={RecordedTask.name: RecordedTask()})
+    experiment.check(catalog)
+    make_policy(system.policy, catalog.policies)
+    return catalog
 
 
 def _never_compare(*question: object) -> tuple[int, ...]:
