@@ -8,8 +8,7 @@ from dataclasses import replace
 from math import nan
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from _online import EVEN, OURS, Online, Run, make_system, run_all
-from dynasor.core.types import PolicySpec
+from _online import EVEN, OURS, PAPER, Online, Run, make_system, run_all
 from dynasor.online.systems import System
 
 if TYPE_CHECKING:
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ORDERS", "POLICIES", "bars", "grid", "head", "heading", "over_seeds", "total"]
 
-POLICIES = {"even": EVEN, "threshold": PolicySpec("threshold", has_lock=False), "sequential": OURS}
-"""Even; the paper's: once, after five branches, at a certaindex of 0.7 (its table 1); ours."""
+POLICIES = {"even": EVEN, "threshold": PAPER, "sequential": OURS}
 COLOURS = {"even": "#777777", "threshold": "#d99a2b", "sequential": "#1769aa"}
 NO_AGING = 0.0
 ORDERS = {

@@ -48,6 +48,7 @@ __all__ = [
     "BASE_OVER_SOLO",
     "EVEN",
     "OURS",
+    "PAPER",
     "Online",
     "Run",
     "arguments",
@@ -61,6 +62,7 @@ __all__ = [
     "ratio",
     "run_all",
     "simulated",
+    "spread",
     "tightest_at",
 ]
 
@@ -76,6 +78,8 @@ TOLERANCE = 0.04
 """Share to which a search for a rate or a scale is exact."""
 BRACKET = 1.15
 """A search begins so much below and above where it is told to."""
+PAPER = PolicySpec("threshold", has_lock=False)
+"""The paper's: once, after five branches, at a certaindex of 0.7 (its table 1)."""
 OURS = PolicySpec("sequential")
 
 
@@ -168,7 +172,10 @@ def run_all(
 
 
 def simulated(settings: dict[str, Online], run: Run, cap: int | None = None) -> Simulated:
-    """Make a run, with another cap if one is given; rates and deadlines stay those of its own."""
+    """Make a run, with another cap if one is given; rates and deadlines stay those of its own.
+
+    Ends the script if the run broke the promise of aging.
+    """
     online = settings[run.setting]
     experiment = at_load(online.experiment, run.load, online.capacity)
     if cap is not None:
@@ -176,7 +183,10 @@ def simulated(settings: dict[str, Online], run: Run, cap: int | None = None) -> 
         experiment = replace(experiment, workload=replace(experiment.workload, parts=parts))
     if run.scale != 1.0:
         experiment = replace(experiment, workload=with_scale(experiment.workload, run.scale))
-    return simulate(experiment, run.system, run.seed)
+    found = simulate(experiment, run.system, run.seed)
+    if found.totals.broken_promises:
+        raise SystemExit(f"the promise of aging was broken {found.totals.broken_promises} times")
+    return found
 
 
 def measured(settings: dict[str, Online], run: Run, cap: int | None = None) -> dict[str, Any]:
@@ -202,29 +212,31 @@ def measured(settings: dict[str, Online], run: Run, cap: int | None = None) -> d
         "cached": totals.cached_tokens / max(1, totals.cached_tokens + totals.prefill_tokens),
         "preemptions": totals.preemptions,
         "crossings": totals.crossings,
-        "broken_promises": totals.broken_promises,
+        "broken_promises": totals.broken_promises,  # 0, or the script has ended
         "longest_wait": float(found.longest_wait.max()),
         "wait_over_solo": float(waits_over_solo(found).max()),
         "unfair_p50": rank_quantile(unfair, 0.5),
         "unfair_p90": rank_quantile(unfair, 0.9),
         "unfair_p99": rank_quantile(unfair, 0.99),
         "unfair_most": float(unfair.max()),
-        "jain": jain(1 / unfair),
+        "jain": jain(1 / unfair),  # tokens a second
         "is_saturated": is_saturated(found),
         "decision_us": 1e6 * totals.scheduler_seconds / totals.decisions,
     }
 
 
-def p90_load(settings: dict[str, Online], run: Run) -> dict[str, Any]:
+def p90_load(settings: dict[str, Online], run: Run, least_accuracy: float = 0.0) -> dict[str, Any]:
     """Return the highest load with 90 % of programs in time, and how the run there went.
 
-    `run.load` is where the search begins.
+    `run.load` is where the search begins. A load at which accuracy is below the least does not
+    count either.
     """
     kept: dict[float, dict[str, Any]] = {}
 
     def attained(load: float) -> float:
         kept[load] = measured(settings, _with(run, load=load))
-        return float(kept[load]["attainment"])
+        is_good = kept[load]["accuracy"] >= least_accuracy
+        return float(kept[load]["attainment"]) if is_good else 0.0
 
     found = rate_at(attained, Within(run.load / BRACKET, run.load * BRACKET, TOLERANCE))
     at = {} if found.value is None else kept[found.value]
@@ -237,7 +249,7 @@ def tightest_at(settings: dict[str, Online], run: Run) -> dict[str, Any]:
     One run says it where nobody looks at deadlines; else `run.scale` is where the search begins.
     """
     if not run.system.enforces_deadlines:
-        return measured(settings, run)
+        return {**measured(settings, _with(run, scale=1.0)), "verdict": "found"}
     kept: dict[float, dict[str, Any]] = {}
 
     def attained(scale: float) -> float:
@@ -264,13 +276,32 @@ def _with(run: Run, **changed: Any) -> Run:
     return Run(**{**values, **changed})
 
 
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Return the mean of one value a seed, and its 95 % interval (Student's t)."""
-    found = over_seeds(values)
+def interval(values: Sequence[float | None]) -> dict[str, float] | None:
+    """Return the mean of one value a seed, and its 95 % interval (Student's t).
+
+    None where a seed has no value: a search that found nothing has no mean.
+    """
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    found = over_seeds(known)
     return {"mean": found.estimate, "low": found.low, "high": found.high}
 
 
-def ratio(left: Sequence[float], right: Sequence[float]) -> dict[str, float]:
-    """Return the geometric mean of `left / right` over the same seeds, and its 95 % interval."""
-    found = ratio_over_seeds(left, right)
+def ratio(left: Sequence[float | None], right: Sequence[float | None]) -> dict[str, float] | None:
+    """Return the geometric mean of `left / right` over the same seeds, and its 95 % interval.
+
+    None where a seed has no value.
+    """
+    known = [one for one in zip(left, right, strict=True) if None not in one]
+    if len(known) < len(left):
+        return None
+    found = ratio_over_seeds([one[0] for one in known], [one[1] for one in known])  # type: ignore[misc]
     return {"mean": found.estimate, "low": found.low, "high": found.high}
+
+
+def spread(one: dict[str, float] | None, digits: int = 2) -> str:
+    """Return a mean and its interval for people; a dash where there is none."""
+    if one is None:
+        return "-"
+    return f"{one['mean']:.{digits}f} ({one['low']:.{digits}f}, {one['high']:.{digits}f})"

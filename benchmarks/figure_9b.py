@@ -18,6 +18,7 @@ import numpy as np
 from _figures import figure, save
 from _online import (
     OURS,
+    PAPER,
     Run,
     arguments,
     attained_at,
@@ -27,17 +28,19 @@ from _online import (
     open_online,
     ratio,
     run_all,
+    spread,
     tightest_at,
 )
 from dynasor.core.types import PolicySpec
 
-PAPER = PolicySpec("threshold", has_lock=False)
 EIGHT = PolicySpec("sequential", {"in_flight": 8})
 PRICED = PolicySpec("priced")
 ROWS = {
     "fcfs": make_system("fcfs"),
     "lpm": make_system("lpm"),
     "app-fifo": make_system("app-fifo"),
+    "sjf": make_system("sjf"),
+    "deadline": make_system("deadline"),
     "lpm + threshold": make_system("lpm", PAPER),
     "lpm + sequential, 4": make_system("lpm", OURS),
     "sjf + threshold": make_system("sjf", PAPER),
@@ -46,11 +49,11 @@ ROWS = {
     "deadline + priced": make_system("deadline", PRICED),
 }
 """What is compared; the number is how many branches are in flight."""
-LOADS = (0.9, 1.0, 1.1)
+LOADS = (1.0, 1.1)
 DRAWN = ("lpm", "sjf + threshold", "sjf + sequential, 8", "deadline + sequential, 8")
 DRAWN_LOAD = 1.0
 SCALES = (0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2)
-BEGIN = {"svamp-codex": 0.11, "math500-llama3.1-8b": 0.24}
+BEGIN = {"svamp-codex": 0.12, "math500-llama3.1-8b": 0.15}
 """Scale at which the searches begin."""
 
 
@@ -103,10 +106,10 @@ def _rows(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             "tighter": ratio(scales["lpm"], scales[row]),
             "tighter than app-fifo": ratio(scales["app-fifo"], scales[row]),
             "tighter than fcfs": ratio(scales["fcfs"], scales[row]),
-            "p90": interval([one["p90"] for one in runs]),
-            "accuracy": interval([one["accuracy"] for one in runs]),
-            "tokens": interval([one["tokens"] for one in runs]),
-            "broken_promises": sum(one["broken_promises"] for one in runs),
+            "p90": interval([one.get("p90") for one in runs]),
+            "accuracy": interval([one.get("accuracy") for one in runs]),
+            "tokens": interval([one.get("tokens") for one in runs]),
+            "verdicts": sorted({one["verdict"] for one in runs}),
         }
         for row, runs in found.items()
     }
@@ -126,13 +129,9 @@ def show(found: dict[str, Any]) -> None:
             )
             for row, line in rows.items():
                 print(
-                    f"{row:26} {_spread(line['scale']):>24} {_spread(line['tighter']):>24} "
-                    f"{100 * line['accuracy']['mean']:6.2f}"
+                    f"{row:26} {spread(line['scale'], 3):>24} {spread(line['tighter']):>24} "
+                    f"{spread(line['accuracy'], 4)}"
                 )
-
-
-def _spread(one: dict[str, float]) -> str:
-    return f"{one['mean']:.3f} ({one['low']:.3f}, {one['high']:.3f})"
 
 
 def draw(found: dict[str, Any], path: Path) -> None:

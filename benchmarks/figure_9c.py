@@ -20,6 +20,7 @@ import numpy as np
 from _figures import figure, save
 from _online import (
     OURS,
+    PAPER,
     Run,
     arguments,
     finish,
@@ -31,7 +32,6 @@ from _online import (
 )
 from dynasor.core.types import PolicySpec
 
-PAPER = PolicySpec("threshold", has_lock=False)
 PRICED = PolicySpec("priced")
 ROWS = {
     "lpm": make_system("lpm"),

@@ -17,10 +17,19 @@ def test_rates(run):
     assert list(one["rows"]) == list(figure.ROWS)
     assert all(row["load"]["mean"] > 0 for row in one["rows"].values())
     assert one["rows"]["lpm"]["over lpm"]["mean"] == 1.0
-    assert all(row["broken_promises"] == 0 for row in one["rows"].values())
+    assert list(one["within a point"]) == ["lpm", *figure.WITHIN]
     assert one["bound"]["load"]["mean"] > 0
     assert {len(points) for points in one["curves"].values()} == {len(figure.LOADS)}
     assert "over lpm" in text
+
+
+def test_some_rows(run):
+    """Rows that are made again replace those of an earlier file, and leave the others."""
+    few = ("--programs", "20", "--row", "lpm")
+    first, _ = run("figure_9a", *few, "--row", "plas")
+    again, _ = run("figure_9a", *few, "--row", "sjf")
+    assert list(first["svamp-codex"]["rows"]) == ["lpm", "plas"]
+    assert list(again["svamp-codex"]["rows"]) == ["lpm", "plas", "sjf"]
 
 
 def test_scales(run):

@@ -15,8 +15,6 @@ from dynasor.sim.batching import BatchEngine, EngineModel, Listener
 __all__ = ["Cluster", "solo_seconds"]
 
 Count = Annotated[int, Meta(ge=1)]
-ALL_AT_ONCE = 10**7
-"""Slots of an engine that owns the order of calls: it is sent everything."""
 
 
 class Cluster(Struct, frozen=True):
@@ -40,9 +38,8 @@ class Cluster(Struct, frozen=True):
     def engines(self, system: System, listener: Listener | None = None) -> dict[str, BatchEngine]:
         """Return fresh engines for a system, by name."""
         model = replace(self.model, order=system.engine_order)
-        slots = ALL_AT_ONCE if system.ordering is None else self.slots
         return {
-            f"replica-{place}": BatchEngine(model, slots, listener)
+            f"replica-{place}": BatchEngine(model, self.slots, listener)
             for place in range(self.replicas)
         }
 

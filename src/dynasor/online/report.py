@@ -44,8 +44,9 @@ class Served(Struct, frozen=True, kw_only=True):
     add up to `programs`. `attainment`, in [0, 1], and `tightest_scale`, for an attainment of
     90 %, are None where no program has a deadline, and the latter where deadlines end programs.
     `latency` and `first_start` (from the arrival) in seconds; `fairness`: finish-time fairness,
-    in seconds a token, and `jain` how equal it is. `longest_wait`: the longest time that a program
-    stood still, over its time alone on an idle engine.
+    in seconds a token, and `jain` how equal its inverse is, tokens a second (0 for a program that
+    had not ended). `longest_wait`: the longest time that a program stood still, over its time
+    alone on an idle engine.
 
     `accuracy`: mean worth of the answers, in [0, 1], of what has ended; a program that ran into
     its deadline counts with what it answered then. `tokens`, `knob`: means a program that has
@@ -136,7 +137,7 @@ def _served(sim: Simulated) -> Served:
         latency=_spread(latencies(sim)),
         first_start=_spread(_first_starts(sim)),
         fairness=_spread(fair),
-        jain=_known(jain(fair)),
+        jain=_known(jain(1 / fair)),
         longest_wait=_spread(waits_over_solo(sim)),
         accuracy=_mean(ended.quality),
         tokens=_mean(ended.tokens),

@@ -36,6 +36,8 @@ ENGINE_ORDERS: tuple[Order, ...] = ("fcfs", "lpm", "lpm-128")
 BASELINES = ("app-fifo", "plas")
 OURS = ("gang", "sjf", "deadline")
 AGING_FACTOR = OrderingSpec().aging_factor
+ALL_AT_ONCE = 1e6
+"""Slots beyond its own that an engine is sent which owns the order of calls: everything."""
 
 
 class System(Struct, frozen=True):
@@ -54,9 +56,10 @@ class System(Struct, frozen=True):
 
     def config(self, seed: int) -> SchedulerConfig:
         """Return the scheduler's settings."""
-        # Where the engine owns the order nothing waits here: any ordering will do.
-        ordering = self.ordering or OrderingSpec("app-fifo", aging_factor=0.0)
-        return SchedulerConfig(seed=seed, ordering=ordering)
+        if self.ordering is None:  # nothing waits here, so any ordering will do
+            order = OrderingSpec("app-fifo", aging_factor=0.0)
+            return SchedulerConfig(seed=seed, ordering=order, window_slack=ALL_AT_ONCE)
+        return SchedulerConfig(seed=seed, ordering=self.ordering)
 
 
 def system_names() -> tuple[str, ...]:
