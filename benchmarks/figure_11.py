@@ -6,7 +6,7 @@ math500-llama3.1-8b; the rows are those of figure 10. Rates are loads, fractions
 capacity: the highest at which 90 % of the programs are in time, and its ratio to that of `lpm`
 under even, paired by seed. The mean latency is that at load 1.
 
-Programs arrive for ten times the deadline's base. A star: in most seeds the number of live
+Programs arrive for eight times the deadline's base. A star: in most seeds the number of live
 programs still grew at that load, so that it would not have been held for longer.
 """
 

@@ -11,7 +11,7 @@ Rows: what others do, under even allocation, and our policy with calls in the or
 (`fcfs`: without the gang), by gang, by remaining work and by deadline. The scheduler is told how
 many calls memory holds. Two variations where that is fewer than the engine could run: it is told
 the engine's limit, 256, and what it sends beyond memory waits or is preempted there, in the
-engine's order; and the cache lets go of programs that have no call running first (`idle-first`).
+engine's order; and the cache lets go of programs that have ended first (`idle-first`).
 
 Slots by memory: a call holds, on average over the time in which it runs, its share of the prompt
 (which the calls of a program side by side share), E[L^2] / 2E[L] tokens of its own for samples of L

@@ -29,7 +29,7 @@ from dynasor.online.measures import is_saturated, saturated_throughput
 
 LOAD = 1.5
 WIDE = 100.0
-"""Scale of deadlines that nobody misses: the base is a tenth of the time in which programs come."""
+"""Scale of deadlines that nobody misses: the base is an eighth of the time of arrivals."""
 BASELINE = "fcfs"
 ALL = grid(("lpm", "app-fifo", "plas", "gang", "gang, aging", "sjf", "sjf, aging"), ["even"])
 ROWS = {

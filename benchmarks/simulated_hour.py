@@ -62,6 +62,8 @@ def timed(online: Online, task: Task) -> dict[str, Any]:
     found = simulate(experiment, make_system(task.system), task.seed)
     wall, worked = time.perf_counter() - begin, time.process_time() - worked
     totals = found.totals
+    if totals.broken_promises:
+        raise SystemExit(f"the promise of aging was broken {totals.broken_promises} times")
     return {
         "wall_seconds": wall,
         "processor_seconds": worked,
