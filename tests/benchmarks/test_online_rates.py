@@ -69,3 +69,12 @@ def test_reading_a_curve_off(benchmarks):
     assert numpy.isnan(figure._read(table - [0.5, 0, 0]))
     everybody = table + numpy.array([0.5, 0.0, 0.0])
     assert figure._read(everybody) == pytest.approx(0.9)
+
+
+def test_one_rate(run):
+    """Every row has its share in time, accuracy and tokens at the rate that is asked for."""
+    found, text = run("one_load", "--load", "2", draws=False)
+    one = found["svamp-codex"]
+    assert one["load"] == 2
+    assert all(0 <= row["attainment"]["mean"] <= 1 for row in one["rows"].values())
+    assert "deadline + priced" in text
