@@ -273,7 +273,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         panel.axhline(100 * IN_TIME, color="grey", linewidth=0.7, linestyle=":")
         panel.set(xlabel="arrivals over even's capacity", title=one["title"], ylim=(0, 102))
     axes[0].set_ylabel("programs in time, %")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[-1].legend(frameon=False, fontsize=8, loc="upper right")
     save(drawn, path)
 
 

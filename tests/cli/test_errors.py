@@ -38,7 +38,8 @@ def boxed(value):
             ["askk", "q"],
             [
                 "'askk'",
-                "ask, batch, calibrate, demo, drift, evaluate, profile, record, replay, trace",
+                "(known: ask, batch, calibrate, demo, drift, evaluate, fit-engine, profile, ",
+                "profile, record, replay, simulate, trace",
             ],
         ),
         (["ask"], ["Missing argument", "question"]),

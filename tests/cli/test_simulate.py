@@ -130,6 +130,23 @@ def test_systems(simulate):
     assert knobs[0] == knobs[2] == 4 > knobs[1]
 
 
+def test_parameters(simulate):
+    """An ordering takes parameters, and a policy after them; both are in its column's name."""
+    trace()
+    names = ["deadline:slack_step=2,margin=0.25/priced", "plas:first=64", "sjf"]
+    options = (word for name in names for word in ("-s", name))
+    systems = found(simulate(*options, "--aging", "4", "--json", "-"))["systems"]
+    assert [one["name"] for one in systems] == names
+    orderings = [one["system"]["ordering"] for one in systems]
+    assert [one["params"] for one in orderings] == [
+        {"slack_step": 2, "margin": 0.25},
+        {"first": 64},
+        {},
+    ]
+    assert [one["aging_factor"] for one in orderings] == [4, 0, 4]
+    assert [one["system"]["policy"]["name"] for one in systems] == ["priced", "even", "even"]
+
+
 def test_many_systems(simulate):
     """Systems that do not fit beside one another come in several tables, with all their digits."""
     trace()
@@ -197,6 +214,15 @@ def test_documented():
     assert all(f"\n| `{name}` |" in text for name in system_names())
 
 
+def test_search_in_python(command, capsys):
+    """The searches of docs/simulation.md run as they stand there, with fewer programs."""
+    text = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    trace(*(line(f"q{k}", ["1", "2"] * 10, tokens=200) for k in range(4)), path="samples.jsonl.gz")
+    exec(code.replace("programs=500", "programs=20"), {})
+    assert re.fullmatch(r"rate \d\S+.*\nscale \d\S+.*\n", capsys.readouterr().out)
+
+
 # What is served.
 
 
@@ -215,6 +241,26 @@ def test_together(simulate):
     code, out, err = simulate("--arrivals", "together")
     assert (code, err) == (0, "")
     assert "\n20 programs at once\n" in out
+
+
+def test_how_many_came(simulate, command):
+    """Where not all programs came, or nobody said how many would, it is said how many did."""
+    trace()
+    options = ("--rate", "5", "-s", "lpm")
+    code, out, _ = simulate(*options, "-n", "4000", "--horizon", "4")
+    assert code == 0
+    came = re.search(r"4000 programs, Poisson arrivals at 5 a second; (\d+) came in 4 s\n", out)
+    assert 5 < int(came[1]) < 50
+    code, out, _ = simulate(*options, "-n", "4000", "--horizon", "4", "--json", "-")
+    assert json.loads(out)["systems"][0]["runs"][0]["came"] == int(came[1])
+    code, out, _ = simulate(*options, "-n", "4000", "--horizon", "4", "--seeds", "3")
+    assert code == 0
+    assert re.search(r" a second; \d+ to \d+ came in 4 s\n", out)
+    command_options = ("--duration", "4", "--horizon", "900", *options)
+    code, out, _ = command("simulate", "t.jsonl", *SMALL, *command_options)
+    assert code == 0
+    assert re.search(r"\nprograms in 4 s, Poisson arrivals at 5 a second; \d+ came\n", out)
+    assert " came" not in simulate(*options)[1]
 
 
 def test_recorded_arrivals(simulate):
@@ -349,9 +395,15 @@ def test_horizon(simulate):
     options = ("--rate", "5", "-s", "lpm", "--deadline", "9", "--horizon", "4")
     code, out, err = simulate(*options)
     assert code == 0
-    assert "warning: lpm was cut at 4 s with" in err
+    assert re.search(
+        r"warning: lpm was cut at 4 s with \d+ of the .*: those with a deadline ha", err
+    )
     assert re.search(r"\nnot ended +[1-9]", out)
     assert re.search(r"\nlatency, s: mean +-\n", out)
+    code, out, err = simulate(*options[:4], *options[6:])
+    assert code == 0
+    assert "still live: nobody knows when they end\n" in err
+    assert "deadline" not in err
 
 
 def test_unjudged(simulate):
@@ -438,6 +490,11 @@ def test_interrupted():
         (("--horizon", "0"), ("--horizon is 0",)),
         (("--aging", "inf"), ("--aging is inf",)),
         (("-s", "gnag"), ("unknown system 'gnag'", "did you mean 'gang'")),
+        (("-s", "gnag:x=1/even"), ("unknown system 'gnag'", "did you mean 'gang'")),
+        (("-s", "lpm:x=1,y=2/even"), ("'lpm' is the engine's own order", "leave out x, y")),
+        (("-s", "gang:x=1"), ("ordering 'gang'", "`x`")),
+        (("-s", "plas:first=-1"), ("ordering 'plas'", "first")),
+        (("-s", "plas:first"), ("ordering 'plas:first': expected NAME:key=value",)),
         (("-s", "gang/betta"), ("unknown policy 'betta'", "did you mean 'beta'")),
         (("-s", "gang/"), ("unknown policy ''",)),
         (("-s", "gang/beta:confidence=7"), ("policy 'beta'", "confidence")),
@@ -519,6 +576,9 @@ def test_what_a_workload_file_says_itself(workload, option, value):
     [
         ("programs", "programmes", ("w.toml", "unknown key 'programmes'", "did you mean")),
         ("load = 0.5", "", ("neither rate nor load",)),
+        ('"words"', '"words"\nprogram = "best-of-n"', ("part 'words'", "1 of 1", "record rewards")),
+        ("= 60", "= 60, judged_at = 500", ("part 'words'", "judged_at is 500", "at most 8")),
+        ('"words"', '"words"\npolicy = "beta+lock"', ("part 'words'", "lock = true")),
         ("u.jsonl", "v.jsonl", ("v.jsonl cannot be read",)),
         ("cap = 4", "cap = 9", ("part 'sums'", "cap 9 is beyond")),
         ("deadline", "daedline", ("unknown key of parts[1] 'daedline'",)),

@@ -50,6 +50,16 @@ def test_path():
             [recorded("aaaa"), recorded("aaaa", has_quality=False)],
             "nothing says what is right for 1 of 2 questions",
         ),
+        (
+            Part("a", cap=4, deadline=Deadline(3.0, judged_at=9)),
+            [recorded("aaaaaa"), recorded("a" * 20)],
+            "judged_at is 9, and some question has only 6 samples; give at most 6",
+        ),
+        (
+            Part("a", cap=4, program="best-of-n"),
+            [recorded("aaaa", rewards=(0.5,) * 4), recorded("aaaa")],
+            "'best-of-n' asks for a reward of each sample, and 1 of 2 questions do not have them",
+        ),
     ],
 )
 def test_mistakes(part, questions, match):
@@ -60,9 +70,12 @@ def test_mistakes(part, questions, match):
 
 
 def test_suited():
-    """Questions without labels do for equal factors, and single samples without tokens for all."""
+    """Equal factors need no labels, votes what was recorded, and some samples may be empty."""
     part = Part("a", cap=4, deadline=Deadline(3.0, factors=(1.0, 1.0, 1.0)))
     check_questions(part, [recorded("aaaa", tokens=[0, 0, 0, 1], has_quality=False)])
+    check_questions(Part("a", cap=4, deadline=Deadline(3.0, judged_at=6)), [recorded("a" * 6)])
+    best = Part("a", cap=4, program="best-of-n")
+    check_questions(best, [recorded("aaaa", rewards=(0.5,) * 4)])
 
 
 def test_fits():

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from dynasor.cli.traces_given import parse_rows, prepare
+from dynasor.config import parse_ordering
 from dynasor.core.allocation import EVEN
 from dynasor.core.errors import ConfigError
 from dynasor.evaluate.classes import Sorting
@@ -19,7 +20,7 @@ from dynasor.evaluate.recorded import Recorded
 from dynasor.online.arrivals import visits
 from dynasor.online.cluster import Cluster
 from dynasor.online.run import Experiment
-from dynasor.online.systems import OURS, System, make_system
+from dynasor.online.systems import System, has_aging, make_system
 from dynasor.online.workload import (
     Arrivals,
     Deadline,
@@ -258,10 +259,11 @@ def check_experiment(experiment: Experiment) -> None:
 def make_systems(
     given: list[str] | None, aging: float | None, profile: Profile | None
 ) -> dict[str, System]:
-    """Return systems by name, from `SYSTEM[/POLICY]`.
+    """Return systems by name, from `SYSTEM[:key=value,...][/POLICY]`.
 
-    Without a policy a system runs `even`, or the profile's where there is one and the system is
-    one of ours. `aging` goes for ours alone: the baselines have none. Raises `UserError`.
+    The parameters are the ordering's. Without a policy a system runs `even`, or the profile's
+    where there is one and the system is one of ours. `aging` goes for ours alone: the baselines
+    have none. Raises `UserError`.
     """
     if aging is not None and not isfinite(aging):
         raise ConfigError(f"--aging is {aging}; give a number, 0 for none")
@@ -271,14 +273,20 @@ def make_systems(
             given = [text.partition("/")[0] for text in given]
     found: dict[str, System] = {}
     for text in given:
-        name, slash, policy = text.partition("/")
-        is_ours = name in OURS
+        order, slash, policy = text.partition("/")
+        ordering = parse_ordering(order, 0.0)
+        is_ours = has_aging(ordering.name)
         label, spec = text, EVEN
         if slash:
             spec = parse_rows([policy])[policy]
         elif is_ours and profile is not None:
-            label, spec = f"{name}/profile", profile.policy_spec()
-        found[label] = make_system(name, spec, aging_factor=aging if is_ours else None)
+            label, spec = f"{order}/profile", profile.policy_spec()
+        found[label] = make_system(
+            ordering.name,
+            spec,
+            aging_factor=aging if is_ours else None,
+            params=ordering.params,
+        )
     return found
 
 

@@ -13,6 +13,7 @@ from dynasor.cli.simulation_given import (
     DEFAULT_PROGRAMS,
     DEFAULT_SYSTEMS,
 )
+from dynasor.core.ordering import orderings
 from dynasor.online.systems import system_names
 
 __all__ = [
@@ -140,9 +141,9 @@ SystemsOption = Annotated[
     typer.Option(
         "--system",
         "-s",
-        metavar="SYSTEM[/POLICY]",
-        help=f"Who serves ({', '.join(system_names())}), and the policy, as "
-        "NAME[+lock][:key=value,...]; even if left out. Repeat it.",
+        metavar="SYSTEM[:key=value,...][/POLICY]",
+        help=f"Who serves ({', '.join(system_names(orderings()))}, or an ordering of your own), "
+        "and the policy, as NAME[+lock][:key=value,...]; even if left out. Repeat it.",
         show_default=", ".join(DEFAULT_SYSTEMS),
         rich_help_panel=BY,
     ),

@@ -31,13 +31,14 @@ FILLING = 0.25
 class Ran:
     """One run in figures.
 
-    `offered` and `served`: programs that came and that ended, a second, while programs arrived,
-    without the first quarter of that time; None where all came at once. `simulated` is kept where
-    a picture is asked for.
+    `came` counts the programs that arrived, those of the warm-up too. `offered` and `served`:
+    programs that came and that ended, a second, while programs arrived, without the first quarter
+    of that time; None where all came at once. `simulated` is kept where a picture is asked for.
     """
 
     seed: int
     report: Report
+    came: int
     offered: float | None
     served: float | None
     simulated: Simulated | None = None
@@ -90,7 +91,7 @@ def _run(shared: _Shared, task: _Task) -> Ran:
     """Make one run; in a process of its own."""
     found = simulate(shared.experiment, task.system, task.seed)
     figures = _judged(report(found), shared.unjudged)
-    return Ran(task.seed, figures, *_rates(found), found if task.is_kept else None)
+    return Ran(task.seed, figures, len(found), *_rates(found), found if task.is_kept else None)
 
 
 def _judged(figures: Report, unjudged: frozenset[str]) -> Report:

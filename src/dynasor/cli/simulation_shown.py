@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 import msgspec
@@ -95,7 +96,7 @@ def _part(part: Part, found: Found) -> str:
 
 
 def _arrivals(found: Found) -> str:
-    """Say how many programs come, and how fast."""
+    """Say how many programs come, and how fast; and how many came, if not all of these did."""
     workload = found.experiment.workload
     text = "programs" if workload.programs is None else f"{workload.programs} programs"
     if workload.duration_seconds is not None:
@@ -109,7 +110,18 @@ def _arrivals(found: Found) -> str:
         text += f" at {arrivals.rate:.4g} a second"
     if load is not None and found.capacity is not None:
         text += f", {load:.4g} of even's capacity of {found.capacity:.4g}"
-    return text
+    return text + _came(found)
+
+
+def _came(found: Found) -> str:
+    """Say how many programs came where nobody said so, or where the run was over before."""
+    workload, horizon = found.experiment.workload, found.experiment.horizon
+    counts = sorted({ran.came for made in found.runs.values() for ran in made})
+    if counts == [workload.programs]:
+        return ""
+    text = "; " + " to ".join(f"{count}" for count in dict.fromkeys((counts[0], counts[-1])))
+    is_cut = horizon is not None and horizon < (workload.duration_seconds or inf)
+    return f"{text} came" + (f" in {horizon:g} s" if is_cut else "")
 
 
 def _cluster(found: Found) -> str:
@@ -141,9 +153,15 @@ def _said(name: str, made: Sequence[Ran], found: Found) -> Iterator[str]:
     cut = [ran for ran in made if ran.report.load.is_cut]
     if cut:
         unended = sum(ran.report.all.unended for ran in cut)
+        has_deadlines = any(part.deadline is not None for part in found.experiment.workload.parts)
+        told = (
+            "those with a deadline have missed it"
+            if has_deadlines
+            else "nobody knows when they end"
+        )
         yield (
             f"{name} was cut at {found.experiment.horizon:g} s{_of(cut, made)} with {unended} of "
-            "the programs counted still live: each has missed its deadline"
+            f"the programs counted still live: {told}"
         )
     failed = sum(ran.report.all.failed for ran in made)
     if failed:
@@ -211,6 +229,7 @@ def _part_figures(part: Part, found: Found) -> dict[str, Any]:
 def _run_figures(ran: Ran) -> dict[str, Any]:
     return {
         "seed": ran.seed,
+        "came": ran.came,
         "offered_per_second": ran.offered,
         "served_per_second": ran.served,
         "report": ran.report,

@@ -7,7 +7,8 @@ from math import ceil
 
 from dynasor.core.errors import UserError
 from dynasor.evaluate.recorded import Recorded, check_cap
-from dynasor.online.workload import Part, WorkloadError
+from dynasor.online.workload import Deadline, Part, WorkloadError
+from dynasor.programs import BestOfN, SelfConsistency
 from dynasor.sim.engine import Segment
 
 __all__ = ["check_fits", "check_questions", "prompt_path", "prompt_tokens"]
@@ -38,8 +39,9 @@ def prompt_path(part: Part, program: str, question: Recorded) -> tuple[Segment, 
 def check_questions(part: Part, questions: Sequence[Recorded]) -> None:
     """Raise `WorkloadError` unless a part can be run on these questions.
 
-    Every question needs as many samples as the cap, some sample must have tokens, and deadlines
-    whose factors differ need to know what is right.
+    Every question needs as many samples as the cap and as `judged_at`, some sample must have
+    tokens, `best-of-n` needs their rewards, and deadlines whose factors differ need to know what
+    is right.
     """
     try:
         check_cap(questions, part.cap)
@@ -50,14 +52,32 @@ def check_questions(part: Part, questions: Sequence[Recorded]) -> None:
             f"part {part.name!r}: every sample of its trace has 0 tokens, so that nothing says "
             "how long a call runs; take a trace with token counts"
         )
-    if part.deadline is not None and part.deadline.is_graded:
-        unjudged = sum(not one.has_quality for one in questions)
-        if unjudged:
-            raise WorkloadError(
-                f"part {part.name!r}: its deadlines depend on how hard a question is, and nothing "
-                f"says what is right for {unjudged} of {len(questions)} questions; give three "
-                "equal factors, or a trace with references"
-            )
+    unscored = sum(not one.rewards for one in questions)
+    if part.program == BestOfN.name and unscored:
+        raise WorkloadError(
+            f"part {part.name!r}: its program {part.program!r} asks for a reward of each sample, "
+            f"and {unscored} of {len(questions)} questions do not have them; record rewards, or "
+            f"replay {SelfConsistency.name!r}"
+        )
+    if part.deadline is not None:
+        _check_difficulty(part, part.deadline, questions)
+
+
+def _check_difficulty(part: Part, deadline: Deadline, questions: Sequence[Recorded]) -> None:
+    """Raise `WorkloadError` unless votes can say how hard a question is, if that matters."""
+    fewest = min(len(one.tokens) for one in questions)
+    if deadline.judged_at is not None and deadline.judged_at > fewest:
+        raise WorkloadError(
+            f"part {part.name!r}: deadline.judged_at is {deadline.judged_at}, and some question "
+            f"has only {fewest} samples; give at most {fewest}, or leave it out for the cap"
+        )
+    unjudged = sum(not one.has_quality for one in questions)
+    if deadline.is_graded and unjudged:
+        raise WorkloadError(
+            f"part {part.name!r}: its deadlines depend on how hard a question is, and nothing "
+            f"says what is right for {unjudged} of {len(questions)} questions; give three "
+            "equal factors, or a trace with references"
+        )
 
 
 def check_fits(part: Part, questions: Sequence[Recorded], kv_tokens: int) -> None:

@@ -15,22 +15,26 @@ Baselines:
   rounds too (Parrot, as the paper describes it).
 - `plas`: the program that was served least so far first (Autellix).
 
-Ours: `gang`, `sjf` and `deadline`, each with aging.
+Ours: `gang`, `sjf` and `deadline`, each with aging; and so every further ordering that an
+installed package registers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from dynasor.core.allocation import EVEN
 from dynasor.core.config import OrderingSpec, SchedulerConfig
-from dynasor.core.errors import UnknownName
+from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.core.ordering import Ordering, make_ordering
 from dynasor.core.types import PolicySpec
 from dynasor.sim.waiting import Order
+from dynasor.wiring import make_catalog
 
-__all__ = ["System", "make_system", "system_names"]
+__all__ = ["System", "has_aging", "make_system", "system_names"]
 
 ENGINE_ORDERS: tuple[Order, ...] = ("fcfs", "lpm", "lpm-128")
 BASELINES = ("app-fifo", "plas")
@@ -62,9 +66,19 @@ class System(Struct, frozen=True):
         return SchedulerConfig(seed=seed, ordering=self.ordering)
 
 
-def system_names() -> tuple[str, ...]:
-    """Return the names that `make_system` knows, baselines first."""
-    return (*ENGINE_ORDERS, *BASELINES, *OURS)
+def system_names(orderings: Mapping[str, type[Ordering]] | None = None) -> tuple[str, ...]:
+    """Return the names that `make_system` knows, baselines first.
+
+    `orderings` are those of the scheduler; None takes all that are installed.
+    """
+    known = make_catalog().orderings if orderings is None else orderings
+    shipped = (*ENGINE_ORDERS, *BASELINES, *OURS)
+    return (*shipped, *(name for name in known if name not in shipped))
+
+
+def has_aging(name: str) -> bool:
+    """Return whether a system ages unless told otherwise: ours do, the baselines do not."""
+    return name not in (*ENGINE_ORDERS, *BASELINES)
 
 
 def make_system(
@@ -75,18 +89,28 @@ def make_system(
     enforces_deadlines: bool | None = None,
     params: dict[str, Any] | None = None,
 ) -> System:
-    """Return a system by the name of its order; raises `UnknownName`.
+    """Return a system by the name of its order, one of `system_names`.
 
     `aging_factor` None takes the default for ours and none for baselines. `deadline` enforces
-    deadlines unless told otherwise, for it could not know of them; the others do not.
-    `params` are the ordering's.
+    deadlines unless told otherwise, for it could not know of them; the others do not, not even an
+    ordering of another package. `params` are the ordering's. Raises `UnknownName`, and
+    `ConfigError` for parameters that the ordering does not take, or any of an engine's own order.
     """
-    if name not in system_names():
-        raise UnknownName("system", name, system_names())
+    orderings = make_catalog().orderings
+    known = system_names(orderings)
+    if name not in known:
+        raise UnknownName("system", name, known)
     enforces = name == "deadline" if enforces_deadlines is None else enforces_deadlines
     for order in ENGINE_ORDERS:
         if name == order:
+            if params:
+                raise ConfigError(
+                    f"system {name!r} is the engine's own order and has no parameters; "
+                    f"leave out {', '.join(params)}"
+                )
             return System(name, None, order, policy, enforces)
     if aging_factor is None:
-        aging_factor = 0.0 if name in BASELINES else AGING_FACTOR
-    return System(name, OrderingSpec(name, params or {}, aging_factor), "fcfs", policy, enforces)
+        aging_factor = AGING_FACTOR if has_aging(name) else 0.0
+    ordering = OrderingSpec(name, params or {}, aging_factor)
+    make_ordering(ordering, orderings)  # its parameters are right: known before a long run
+    return System(name, ordering, "fcfs", policy, enforces)

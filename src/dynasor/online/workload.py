@@ -42,8 +42,9 @@ class Deadline(Struct, frozen=True, forbid_unknown_fields=True):
 
     `factors` are those of questions that a vote at the full cap always gets right, now and then,
     and never (paper, section 6.1; the paper's values are not in its text, these are ours).
-    `judged_at` is another cap for that vote, so that programs with different caps can have the
-    same deadlines. All are positive; the part that they belong to checks that.
+    `judged_at` is another cap for that vote, from 1 to the samples of every question, so that
+    programs with different caps can have the same deadlines. All are positive; the part that they
+    belong to checks that.
     """
 
     base_seconds: float
@@ -95,10 +96,7 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True):
         if self.policy is None and not self.lock:
             raise WorkloadError(f"{place}lock is false without a policy; name the policy too")
         if self.deadline is not None:
-            _check_positive(f"{place}deadline.base_seconds", self.deadline.base_seconds)
-            _check_positive(f"{place}deadline.scale", self.deadline.scale)
-            for factor in self.deadline.factors:
-                _check_positive(f"{place}one of deadline.factors", factor)
+            _check_deadline(place, self.deadline)
         try:
             self.policy_spec()
         except UserError as exc:
@@ -106,7 +104,14 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True):
 
     def policy_spec(self) -> PolicySpec | None:
         """Return the part's own policy; None where the run's holds."""
-        return None if self.policy is None else parse_policy(self.policy, has_lock=self.lock)
+        if self.policy is None:
+            return None
+        name = self.policy.partition(":")[0].strip()
+        if name.endswith("+lock"):  # as the command line writes it
+            raise WorkloadError(
+                f"policy is {self.policy!r}; leave out '+lock' and say lock = true, the default"
+            )
+        return parse_policy(self.policy, has_lock=self.lock)
 
 
 class Poisson(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="poisson"):
@@ -225,6 +230,15 @@ def check_names(workload: Workload, catalog: Catalog) -> None:
                 make_policy(spec, catalog.policies)
         except UserError as exc:
             raise WorkloadError(f"part {part.name!r}: {exc}") from exc
+
+
+def _check_deadline(place: str, deadline: Deadline) -> None:
+    _check_positive(f"{place}deadline.base_seconds", deadline.base_seconds)
+    _check_positive(f"{place}deadline.scale", deadline.scale)
+    for factor in deadline.factors:
+        _check_positive(f"{place}one of deadline.factors", factor)
+    if deadline.judged_at is not None:
+        _check_count(f"{place}deadline.judged_at", deadline.judged_at)
 
 
 def _check_positive(name: str, value: float) -> None:
