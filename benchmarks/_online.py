@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from _offline import Setting
 from _script import finish
 from dynasor.core.allocation import EVEN
 from dynasor.core.types import PolicySpec
+from dynasor.evaluate.paired import Interval
 from dynasor.evaluate.processes import cores, in_processes
 from dynasor.online.capacity import at_load, even_capacity
 from dynasor.online.cluster import Cluster
@@ -44,6 +46,9 @@ from dynasor.online.systems import System, make_system
 from dynasor.online.workload import Deadline, Part, Poisson, Workload, with_scale
 from dynasor.sim.presets import preset
 
+Spread = dict[str, float | None]
+"""`mean`, and `low` and `high` of its interval, None where it has no bounds."""
+
 __all__ = [
     "BASE_OVER_SOLO",
     "EVEN",
@@ -51,6 +56,7 @@ __all__ = [
     "PAPER",
     "Online",
     "Run",
+    "Spread",
     "arguments",
     "attained_at",
     "finish",
@@ -276,32 +282,37 @@ def _with(run: Run, **changed: Any) -> Run:
     return Run(**{**values, **changed})
 
 
-def interval(values: Sequence[float | None]) -> dict[str, float] | None:
+def interval(values: Sequence[float | None]) -> Spread | None:
     """Return the mean of one value a seed, and its 95 % interval (Student's t).
 
-    None where a seed has no value: a search that found nothing has no mean.
+    None where a seed has no value: a search that found nothing has no mean. One seed has no
+    bounds: they are None, for JSON has no infinity.
     """
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None
-    found = over_seeds(known)
-    return {"mean": found.estimate, "low": found.low, "high": found.high}
+    return _spread(over_seeds(known)) if len(known) == len(values) else None
 
 
-def ratio(left: Sequence[float | None], right: Sequence[float | None]) -> dict[str, float] | None:
+def ratio(left: Sequence[float | None], right: Sequence[float | None]) -> Spread | None:
     """Return the geometric mean of `left / right` over the same seeds, and its 95 % interval.
 
-    None where a seed has no value.
+    None where a seed has no value, as for `interval`.
     """
-    known = [one for one in zip(left, right, strict=True) if None not in one]
-    if len(known) < len(left):
+    above = [value for value in left if value is not None]
+    below = [value for value in right if value is not None]
+    if not len(above) == len(below) == len(left):
         return None
-    found = ratio_over_seeds([one[0] for one in known], [one[1] for one in known])  # type: ignore[misc]
-    return {"mean": found.estimate, "low": found.low, "high": found.high}
+    return _spread(ratio_over_seeds(above, below))
 
 
-def spread(one: dict[str, float] | None, digits: int = 2) -> str:
+def spread(one: Spread | None, digits: int = 2) -> str:
     """Return a mean and its interval for people; a dash where there is none."""
     if one is None:
         return "-"
-    return f"{one['mean']:.{digits}f} ({one['low']:.{digits}f}, {one['high']:.{digits}f})"
+    low, high = one["low"], one["high"]
+    bounds = "" if low is None or high is None else f" ({low:.{digits}f}, {high:.{digits}f})"
+    return f"{one['mean']:.{digits}f}{bounds}"
+
+
+def _spread(found: Interval) -> Spread:
+    values = {"mean": found.estimate, "low": found.low, "high": found.high}
+    return {name: value if isfinite(value) else None for name, value in values.items()}

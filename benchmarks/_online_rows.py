@@ -1,24 +1,30 @@
-"""Rows of online figures: means over seeds, ratios paired by seed, and how both are printed.
-
-An interval of one seed has no bounds: they are None, for JSON has no infinity.
-"""
+"""Rows of online figures: means over seeds, ratios paired by seed, and how both are printed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from _online import interval, ratio
+from _online import Spread, interval, ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Measured", "by_seed", "each", "logarithmic", "mark", "means", "plot", "ratios", "text"]
+__all__ = [
+    "Measured",
+    "by_seed",
+    "each",
+    "logarithmic",
+    "mark",
+    "means",
+    "percent",
+    "plot",
+    "ratios",
+    "text",
+]
 
 Measured = Sequence[Mapping[str, Any]]
 """The measures of one row's runs, one a seed."""
-Spread = dict[str, float | None]
 
 
 def by_seed(found: Sequence[Any], seeds: int) -> Iterator[Sequence[Any]]:
@@ -35,16 +41,22 @@ def each(found: Measured, name: str) -> list[float]:
 def means(found: Measured, names: Sequence[str]) -> dict[str, Spread | None]:
     """Return measures' means over the seeds; None for one that these runs do not have."""
     return {
-        name: None
-        if any(one[name] is None for one in found)
-        else _bounded(interval(each(found, name)))
+        name: None if any(one[name] is None for one in found) else interval(each(found, name))
         for name in names
     }
 
 
 def ratios(found: Measured, base: Measured, names: Sequence[str]) -> dict[str, Spread]:
     """Return measures over those of a baseline with the same seeds."""
-    return {name: _bounded(ratio(each(found, name), each(base, name))) for name in names}
+    return {name: ratio(each(found, name), each(base, name)) for name in names}
+
+
+def percent(points: Sequence[Spread]) -> list[Spread]:
+    """Return shares as per cent."""
+    return [
+        {name: None if value is None else 100 * value for name, value in point.items()}
+        for point in points
+    ]
 
 
 def mark(found: Measured) -> str:
@@ -79,7 +91,3 @@ def logarithmic(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
-
-
-def _bounded(found: dict[str, float]) -> Spread:
-    return {name: value if isfinite(value) else None for name, value in found.items()}

@@ -52,7 +52,7 @@ from _online import (
     simulated,
     spread,
 )
-from _online_rows import mark
+from _online_rows import mark, percent, plot
 from dynasor.core.types import PolicySpec
 
 LOADED = PolicySpec("sequential", {"confidence": 0.9, "final": 0.5, "in_flight": 2})
@@ -265,15 +265,12 @@ def draw(found: dict[str, Any], path: Path) -> None:
     drawn, axes = figure(columns=len(found), size=(4.6 * len(found), 3.4), sharey=True)
     for panel, one in zip(axes, found.values(), strict=True):
         for row, points in one.get("curves", {}).items():
-            low, middle, high = (
-                [100 * point[key] for point in points] for key in ("low", "mean", "high")
-            )
-            (line,) = panel.plot(LOADS, middle, label=row, marker=".", linewidth=1.2)
-            panel.fill_between(LOADS, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+            plot(panel, LOADS, percent(points), label=row)
         panel.axhline(100 * IN_TIME, color="grey", linewidth=0.7, linestyle=":")
         panel.set(xlabel="arrivals over even's capacity", title=one["title"], ylim=(0, 102))
     axes[0].set_ylabel("programs in time, %")
-    axes[-1].legend(frameon=False, fontsize=8, loc="upper right")
+    if axes[-1].lines[:-1]:
+        axes[-1].legend(frameon=False, fontsize=8, loc="upper right")
     save(drawn, path)
 
 

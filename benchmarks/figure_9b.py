@@ -31,6 +31,7 @@ from _online import (
     spread,
     tightest_at,
 )
+from _online_rows import percent, plot
 from dynasor.core.types import PolicySpec
 
 EIGHT = PolicySpec("sequential", {"in_flight": 8})
@@ -139,11 +140,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     drawn, axes = figure(columns=len(found), size=(4.6 * len(found), 3.4), sharey=True)
     for panel, one in zip(axes, found.values(), strict=True):
         for row, points in one["curves"].items():
-            low, middle, high = (
-                [100 * point[key] for point in points] for key in ("low", "mean", "high")
-            )
-            (line,) = panel.plot(SCALES, middle, label=row, marker=".", linewidth=1.2)
-            panel.fill_between(SCALES, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+            plot(panel, SCALES, percent(points), label=row)
         panel.axhline(90, color="grey", linewidth=0.7, linestyle=":")
         panel.set(xscale="log", xlabel="scale of the deadlines", title=one["title"], ylim=(0, 102))
     axes[0].set_ylabel(f"programs in time, %, at load {DRAWN_LOAD:g}")
