@@ -12,6 +12,8 @@ from toys.recorded import line, write
 
 from dynasor.online.workload import Deadline
 
+pytestmark = pytest.mark.slow
+
 SVAMP, MATH = "svamp-codex", "math500-llama3.1-8b"
 SAMPLES = 20
 

@@ -6,6 +6,8 @@ import importlib
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FEW = ("--programs", "60", "--seeds", "1")
 
 

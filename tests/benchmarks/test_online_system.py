@@ -13,6 +13,8 @@ from toys.recorded import recorded
 from dynasor.online.workload import Part
 from dynasor.sim import EngineModel, StepTime
 
+pytestmark = pytest.mark.slow
+
 SVAMP = "svamp-codex"
 
 

@@ -125,7 +125,10 @@ def test_jain():
         assert isnan(jain(np.array(values)))
 
 
-@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=30).filter(any), st.floats(0.1, 100))
+amounts = st.one_of(st.just(0.0), st.floats(1e-9, 1e9))
+
+
+@given(st.lists(amounts, min_size=1, max_size=30).filter(any), st.floats(0.1, 100))
 def test_jain_is_between_a_share_and_one(values, factor):
     """The index is between 1/n and 1, and does not depend on the unit."""
     found = jain(np.array(values))
