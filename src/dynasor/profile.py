@@ -8,16 +8,14 @@ saved and cost on questions that it was not chosen on, and how its programs beha
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct, field
 
 from dynasor.core.errors import UserError
 from dynasor.core.types import PolicySpec
+from dynasor.stored import Kind, read, write
 
 __all__ = ["VERSION", "Behaviour", "Measured", "Profile", "ProfileError", "Range", "read_profile"]
 
@@ -126,40 +124,14 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     def write(self, path: Path) -> None:
         """Write the profile, replacing what stands there at once; raises `ProfileError`."""
-        text = msgspec.json.format(msgspec.json.encode(self), indent=1)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")  # two at once are two files
-        try:
-            beside.write_bytes(text + b"\n")
-            beside.replace(path)
-        except OSError as exc:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise ProfileError(f"profile {path} cannot be written: {exc.strerror}") from exc
+        write(KIND, path, self)
 
 
-class _Marked(Struct):
-    dynasor_profile: Any = None
+KIND = Kind(
+    "profile", "dynasor_profile", VERSION, "dynasor calibrate", "calibrate again", ProfileError
+)
 
 
 def read_profile(path: Path) -> Profile:
     """Read a profile; raises `ProfileError` for a file that is none, or of another version."""
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise ProfileError(f"profile {path} cannot be read: {exc.strerror}") from exc
-    try:
-        version = msgspec.json.decode(data, type=_Marked).dynasor_profile
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise ProfileError(f"profile {path} is not a JSON object: {exc}") from exc
-    if version is None:
-        raise ProfileError(
-            f"{path} is no profile: it has no 'dynasor_profile'; `dynasor calibrate` makes them"
-        )
-    if version != VERSION:
-        raise ProfileError(
-            f"profile {path} has version {version!r}; this build reads {VERSION}: calibrate again"
-        )
-    try:
-        return msgspec.json.decode(data, type=Profile)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise ProfileError(f"profile {path}: {exc}") from exc
+    return read(KIND, path, Profile)

@@ -6,17 +6,15 @@ fitted what was measured. docs/engine-model.md has the format for people.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from dynasor.core.errors import UserError
 from dynasor.sim.batching import EngineModel
 from dynasor.sim.step_time import StepTime
+from dynasor.stored import Kind, read, write
 
 __all__ = ["VERSION", "EngineFile", "EngineFileError", "Fit", "read_engine"]
 
@@ -86,40 +84,14 @@ class EngineFile(Struct, frozen=True, kw_only=True):
 
     def write(self, path: Path) -> None:
         """Write the file, replacing what stands there at once; raises `EngineFileError`."""
-        text = msgspec.json.format(msgspec.json.encode(self), indent=1)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")  # two at once are two files
-        try:
-            beside.write_bytes(text + b"\n")
-            beside.replace(path)
-        except OSError as exc:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise EngineFileError(f"engine {path} cannot be written: {exc.strerror}") from exc
+        write(KIND, path, self)
 
 
-class _Marked(Struct):
-    dynasor_engine: Any = None
+KIND = Kind(
+    "engine", "dynasor_engine", VERSION, "dynasor fit-engine", "fit it again", EngineFileError
+)
 
 
 def read_engine(path: Path) -> EngineFile:
     """Read an engine; raises `EngineFileError` for a file that is none, or of another version."""
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise EngineFileError(f"engine {path} cannot be read: {exc.strerror}") from exc
-    try:
-        version = msgspec.json.decode(data, type=_Marked).dynasor_engine
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise EngineFileError(f"engine {path} is not a JSON object: {exc}") from exc
-    if version is None:
-        raise EngineFileError(
-            f"{path} is no engine: it has no 'dynasor_engine'; `dynasor fit-engine` makes them"
-        )
-    if version != VERSION:
-        raise EngineFileError(
-            f"engine {path} has version {version!r}; this build reads {VERSION}: fit it again"
-        )
-    try:
-        return msgspec.json.decode(data, type=EngineFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError, UserError) as exc:
-        raise EngineFileError(f"engine {path}: {exc}") from exc
+    return read(KIND, path, EngineFile)
