@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from toys.searches import FLAWS, Script, search
 
 from dynasor.core.types import PolicySpec, Score, Scored, Usage
 
@@ -81,15 +82,45 @@ def test_all_null(play):
 
 
 def test_not_scored(play):
-    """A branch that cannot be scored is lost: it does not vote, and it is not the best."""
+    """A branch that cannot be scored stands between good and bad ones, and is noted."""
     _, answered = play(("so red", None), ("so blue", 0.1), choose="vote")
-    assert (answered.answer.value, answered.votes, answered.knob) == ("blue", {"blue": 0.1}, 2)
+    assert (answered.answer.value, answered.votes, answered.knob) == (
+        "red",
+        {"red": 0.5, "blue": 0.1},
+        2,
+    )
+    assert answered.notes == {"scores lost": 1}
+    _, answered = play(("so red", None), ("so blue", 0.6))
+    assert answered.answer.value == "blue"
 
 
 def test_no_judge(play):
-    """A judge that refuses every branch ends the program as its calls ended."""
-    _, answered = play(("so red", None), ("so red", None), ("so red", None))
-    assert (answered.status, answered.error_kind) == ("failed", "EngineRefused")
+    """Without a judge the first branch answers, no reward is claimed, and the notes say so."""
+    _, answered = play(("so red", None), ("so blue", None), ("so blue", None))
+    assert (answered.status, answered.answer.value, answered.knob) == ("answered", "red", 3)
+    assert answered.certaindex["reward"] == 0.0
+    assert answered.notes == {"scores lost": 3}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_broken_judge(stage, flaw):
+    """Rewards that cannot be used are no rewards."""
+    on = stage()
+    name, _ = search(on, "best-of-n", POLICY, cap=2)
+    Script({"": ["so red"]}, judge=FLAWS[flaw]).play(on)
+    assert (on.answers[name].status, on.answers[name].answer.value) == ("answered", "red")
+    assert on.answers[name].notes == {"scores lost": 2}
+
+
+def test_lost_branch(stage):
+    """A branch that cannot be had is not scored, and is noted."""
+    on = stage()
+    name, _ = search(on, "best-of-n", POLICY, cap=2)
+    script = Script({"": [None, "so red"]})
+    script.play(on)
+    assert on.answers[name].notes == {"branches lost": 1}
+    assert on.answers[name].answer.value == "red"
+    assert script.judged == [["so red"]]
 
 
 def test_signal(play):

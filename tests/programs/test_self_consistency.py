@@ -130,11 +130,12 @@ def test_hopeless(stage, cap):
         assert program not in on.answers, number
         on.fail(on.calls[0], "EngineRefused", is_retryable=False)
     assert on.answers[program].error_kind == "EngineRefused"
+    assert on.answers[program].notes == {"branches lost": min(cap, 3)}
     on.drain()
 
 
 def test_losses_between_votes(stage):
-    """A branch lost here and there is only lost: it casts no vote."""
+    """A branch lost here and there is only lost: it casts no vote, and is noted."""
     on = stage(slots=1)
     program = on.arrive(cap=6)
     for _ in range(2):
@@ -144,6 +145,7 @@ def test_losses_between_votes(stage):
     answered = on.answers[program]
     assert (answered.status, answered.knob, answered.answer.value) == ("answered", 6, "red")
     assert answered.votes == {"red": 2.0}
+    assert answered.notes == {"branches lost": 4}
 
 
 def test_losses_in_a_row_after_a_vote(stage):

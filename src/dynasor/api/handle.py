@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from dynasor.core.commands import Answered, Closed, Moved
@@ -27,8 +27,9 @@ class Result:
     `status` is `answered`, `deadline` (the best answer when time ran out), `failed` or
     `withdrawn`; `reason` says why it stopped. `answer` is the short answer, `text` a finished
     member of the winning class; both None without one. `knob` units of at most `cap` were
-    settled. `spending` has every token, aborted calls' too; `seconds` is the time until the
-    answer, `closed_seconds` until the last aborted call had ended.
+    settled. `notes` counts what went wrong on the way. `spending` has every token, aborted calls'
+    too; `seconds` is the time until the answer, `closed_seconds` until the last aborted call had
+    ended.
     """
 
     program: str
@@ -49,6 +50,7 @@ class Result:
     seconds: float
     closed_seconds: float
     error: DynasorError | None = None
+    notes: dict[str, int] = field(default_factory=dict)
 
     def raise_for_status(self) -> Self:
         """Return itself, or raise the error of a program that failed or was withdrawn."""
@@ -157,4 +159,5 @@ class Handle:
             seconds=seconds,
             closed_seconds=self._time() - self._started,
             error=error,
+            notes=answered.notes,
         )

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from dynasor.core.ordering import Demand
 from dynasor.core.program import Report
-from dynasor.core.types import Call, Spending, Usage
+from dynasor.core.types import Call, Output, Score, Scored, Spending, Usage, Work
 
 __all__ = [
     "ABORTING",
@@ -19,6 +19,7 @@ __all__ = [
     "Bill",
     "CallState",
     "Phase",
+    "flaw_of",
 ]
 
 
@@ -60,6 +61,20 @@ class CallState(Struct, eq=False):
     reports: tuple[Report, ...] = ()
     error: Exception | None = None
     awaited_by: int | None = None
+
+
+def flaw_of(work: Work, output: Output) -> str:
+    """Say what is wrong with an output that an engine holds for good, empty for nothing.
+
+    Rewards must be one an item and lie in [0, 1]: a program that trusts a NaN compares in vain.
+    """
+    if not isinstance(work, Score) or not isinstance(output, Scored):
+        return ""
+    rewards = output.rewards
+    if len(rewards) != len(work.items):
+        return f"{len(rewards)} rewards for {len(work.items)} partial solutions; expected one each"
+    wrong = next((reward for reward in rewards if not 0.0 <= reward <= 1.0), None)
+    return "" if wrong is None else f"a reward of {wrong}; expected 0 to 1"
 
 
 class Bill:

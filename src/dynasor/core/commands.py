@@ -80,7 +80,8 @@ class Answered(Struct, frozen=True, gc=False, tag="answered"):
 
     `status`: `answered`, `deadline` (time ran out: the best so far), `failed` or `withdrawn`;
     the latter two carry `error_kind` and `error` instead of an answer. `answer` None with status
-    `answered` means that no finished branch contained an answer. `reason` says why it stopped.
+    `answered` means that no finished branch contained an answer. `reason` says why it stopped,
+    `notes` what went wrong on the way and how often.
     """
 
     program: str
@@ -94,6 +95,7 @@ class Answered(Struct, frozen=True, gc=False, tag="answered"):
     certaindex: dict[str, float]
     votes: dict[str, float]
     cause: int
+    notes: dict[str, int] = {}
 
 
 class Closed(Struct, frozen=True, gc=False, tag="closed"):

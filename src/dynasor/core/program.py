@@ -27,13 +27,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
 from dynasor.core.certaindex import Votes
 from dynasor.core.task import Task
-from dynasor.core.types import Answer, Embed, Generate, Generated, Message, Prompt, Score
+from dynasor.core.types import (
+    Answer,
+    Embed,
+    Generate,
+    Generated,
+    Message,
+    PolicySpec,
+    Prompt,
+    Score,
+)
 
 __all__ = [
     "Ask",
@@ -178,10 +187,15 @@ class Program(ABC):
 
     `messages` is a conversation to ask instead of `question` alone. Three things are read while
     it runs: `knob` (how many units of what was granted are settled), `votes` (None where the
-    algorithm does not vote) and what `update_certaindex` returns.
+    algorithm does not vote) and what `update_certaindex` returns. `notes` counts what went wrong
+    on the way and was borne with; they travel with the answer. `usual_policy` is what suits the
+    algorithm where nobody chose a policy, None for what the settings say; `unit` is what people
+    call one unit of the knob.
     """
 
     name = "program"
+    usual_policy: ClassVar[PolicySpec | None] = None
+    unit: ClassVar[str] = "unit"
 
     question: str
     task: str = "math"
@@ -189,6 +203,7 @@ class Program(ABC):
     messages: tuple[Message, ...] = ()
     votes: Votes | None = field(default=None, init=False, repr=False, compare=False)
     knob: int = field(default=0, init=False, repr=False, compare=False)
+    notes: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def prompt(self, task: Task) -> Prompt:
         """Return the prompt: `messages` where they were given, else the task's for `question`.
@@ -201,6 +216,10 @@ class Program(ABC):
         asked = task.prompt(self.question).messages
         instruction = () if has_system else tuple(m for m in asked if m.role == "system")
         return Prompt((*instruction, *self.messages))
+
+    def note(self, mishap: str, count: int = 1) -> None:
+        """Count something that went wrong and was borne with."""
+        self.notes[mishap] = self.notes.get(mishap, 0) + count
 
     @abstractmethod
     def execute(self, context: Context) -> Strand:

@@ -24,7 +24,7 @@ from typing import Any
 
 from dynasor.core.allocation import PolicyShelf
 from dynasor.core.audit import audit
-from dynasor.core.calls import CallState
+from dynasor.core.calls import CallState, flaw_of
 from dynasor.core.catalog import Catalog
 from dynasor.core.commands import Answered, Closed, Command, Compare, Moved
 from dynasor.core.config import SchedulerConfig
@@ -33,6 +33,7 @@ from dynasor.core.errors import (
     CallFailed,
     ConfigError,
     DynasorError,
+    EngineGarbage,
     IllegalTransition,
     ProgramFailed,
     UserError,
@@ -177,6 +178,14 @@ class Scheduler:
                 f"call {event.call} asked for {expected.__name__}, "
                 f"got {type(event.output).__name__}"
             )
+        if flaw := flaw_of(call.call.work, event.output):
+            story = f"call {event.call} on {call.replica}: {flaw}"
+            name = EngineGarbage.__name__
+            usage = event.output.usage
+            self._failed(
+                Failed(event.call, event.attempt, name, story, is_retryable=False, usage=usage)
+            )
+            return
         if self._dispatcher.end_attempt(run, call, event.output.usage):
             self._dispatcher.finish(call, event.output.usage)
             run.finished(call, event.output)
@@ -315,6 +324,7 @@ class Scheduler:
                 certaindex=run.certaindex,
                 votes=run.votes(),
                 cause=self._outbox.cause,
+                notes=run.program.notes,
             )
         )
         if run.is_closed:

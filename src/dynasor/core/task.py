@@ -6,7 +6,7 @@ from typing import Protocol
 
 from dynasor.core.types import Prompt
 
-__all__ = ["Task"]
+__all__ = ["Task", "takes_any_text"]
 
 
 class Task(Protocol):
@@ -24,3 +24,11 @@ class Task(Protocol):
 
     def same(self, left: str, right: str) -> bool | None:
         """Say at once whether two answers mean the same; None where that takes a worker."""
+
+
+def takes_any_text(task: Task) -> bool:
+    """Say whether a task takes any text for an answer, so that having one is no sign of the end.
+
+    Such tasks (free text, code) say so by a true attribute `takes_any_text`.
+    """
+    return bool(getattr(task, "takes_any_text", False))

@@ -6,11 +6,15 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dynasor.core.errors import CallFailed
 from dynasor.core.program import Operation
 from dynasor.core.types import Answer, Generate, Generated, Prompt, Score, Scored
 from dynasor.programs.self_consistency import SelfConsistency
 
-__all__ = ["BestOfN"]
+__all__ = ["NEUTRAL", "BestOfN"]
+
+NEUTRAL = 0.5
+"""The reward of what could not be scored: as good as not, for all that is known."""
 
 
 @dataclass
@@ -20,8 +24,8 @@ class BestOfN(SelfConsistency):
     `choose` is `best` (the branch of the highest reward) or `vote` (the class of the highest sum
     of rewards; arXiv 2206.02336). The knob is the number of branches. Certaindex: `entropy` over
     the answers, and `reward`, the highest reward so far (paper, section 3.1, its form for Rebase).
-    A branch that cannot be scored is lost. Only `vote` may stop early because its leader cannot
-    be overtaken: the best branch can still come.
+    A branch that cannot be scored counts for `NEUTRAL`. Only `vote` may stop early because its
+    leader cannot be overtaken: the best branch can still come.
     """
 
     name = "best-of-n"
@@ -36,7 +40,11 @@ class BestOfN(SelfConsistency):
             self.votes = None  # nothing that a majority says is final
 
     def _weigh(self, work: Generate, sample: Generated) -> Generator[Operation, Any, float]:
-        scored: Scored = yield Score((Prompt(work.prompt.messages, sample.text),))
+        try:
+            scored: Scored = yield Score((Prompt(work.prompt.messages, sample.text),))
+        except CallFailed:
+            self.note("scores lost")
+            return NEUTRAL
         (reward,) = scored.rewards
         self._highest = max(self._highest, reward)
         return reward

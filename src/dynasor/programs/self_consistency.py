@@ -28,6 +28,7 @@ class SelfConsistency(Program):
     """
 
     name = "self-consistency"
+    unit = "branch"
 
     max_tokens: int = 1024
     temperature: float = 0.7
@@ -70,19 +71,27 @@ class SelfConsistency(Program):
             sample = yield Sample(work)
             weight = yield from self._weigh(work, sample)
         except CallFailed:
-            self._votes.lose(ticket)
-            self.knob += 1
-            self._losses_in_a_row += 1
-            if self._losses_in_a_row >= min(self.cap, HOPELESS_LOSSES):
+            self.note("branches lost")
+            if self._lose(ticket):
                 raise
             return
+        yield from self._vote(ticket, task.extract(sample.text), sample.text, weight)
+
+    def _vote(self, ticket: int, value: str | None, text: str, weight: float) -> Strand:
+        """Settle a unit with the answer that a finished text gives, None without one."""
         self._losses_in_a_row = 0
-        value = task.extract(sample.text)
         group = yield Group(value)
         if value is not None and group is not None:
-            self._keep(group, Answer(value, sample.text), weight)
+            self._keep(group, Answer(value, text), weight)
         self._votes.record(ticket, group, weight)
         self.knob += 1
+
+    def _lose(self, ticket: int) -> bool:
+        """Settle a unit that brought no text; return whether there is no hope of any."""
+        self._votes.lose(ticket)
+        self.knob += 1
+        self._losses_in_a_row += 1
+        return self._losses_in_a_row >= min(self.cap, HOPELESS_LOSSES)
 
     def _weigh(self, work: Generate, sample: Generated) -> Generator[Operation, Any, float]:
         """Return the weight of a branch's vote, in [0, 1]."""

@@ -14,8 +14,9 @@ from typing import Protocol
 
 import msgspec
 
+from dynasor.core.calls import flaw_of
 from dynasor.core.commands import Abort, Answered, Closed, Command, Compare, Moved, SetTimer, Submit
-from dynasor.core.errors import EngineError, EngineTimeout
+from dynasor.core.errors import EngineError, EngineGarbage, EngineTimeout
 from dynasor.core.events import (
     Cancelled,
     Event,
@@ -211,7 +212,7 @@ class Driver:
         meter = Meter()
         event: Reported
         try:
-            event = Finished(call, attempt, await self._work(command, meter))
+            event = _ended(command, await self._work(command, meter))
         except asyncio.CancelledError:
             event = Cancelled(call, attempt, meter.usage())
         except EngineError as exc:
@@ -267,6 +268,18 @@ class Driver:
             classes = tuple(base + place for place in range(len(command.new)))
             failures = len(command.new)
         self.send(Grouped(command.program, command.serial, classes, failures))
+
+
+def _ended(command: Submit, output: Output) -> Finished | Failed:
+    """Return an attempt's end: a journal cannot hold what `flaw_of` finds, a NaN for instance."""
+    call, attempt = command.call.id, command.attempt
+    flaw = flaw_of(command.call.work, output)
+    if not flaw:
+        return Finished(call, attempt, output)
+    story = f"engine {command.replica}: {flaw}"
+    return Failed(
+        call, attempt, EngineGarbage.__name__, story, is_retryable=False, usage=output.usage
+    )
 
 
 def _seeded(work: Generate, seed: int) -> Generate:

@@ -40,6 +40,7 @@ class CodeTask:
 
     name = "code"
     runs_programs = True
+    takes_any_text = True
 
     def prompt(self, question: str) -> Prompt:
         """Ask for the whole function in one fenced block."""

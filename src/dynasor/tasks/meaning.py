@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynasor.core.errors import ConfigError
-from dynasor.core.task import Task
+from dynasor.core.task import Task, takes_any_text
 from dynasor.core.types import Prompt
 
 __all__ = ["ByMeaning"]
@@ -31,6 +31,11 @@ class ByMeaning:
     def name(self) -> str:
         """The task's own name: questions and results are the task's, however they are grouped."""
         return self._task.name
+
+    @property
+    def takes_any_text(self) -> bool:
+        """Whether the task does."""
+        return takes_any_text(self._task)
 
     def prompt(self, question: str) -> Prompt:
         """Ask as the task does."""

@@ -15,6 +15,7 @@ class OpenTask:
 
     name = "open"
     runs_programs = False
+    takes_any_text = True
 
     def prompt(self, question: str) -> Prompt:
         """Show the question as it is."""

@@ -1,0 +1,122 @@
+"""Searches over steps: what Rebase, beam search and MCTS share.
+
+A search is best-of-n over the paths that it finishes: its votes, its rewards and its answer are
+those of `BestOfN`. What it adds is that a path is a chain of steps, which other paths share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from dynasor.core.errors import CallFailed, ConfigError
+from dynasor.core.program import Context, Strand
+from dynasor.core.task import Task, takes_any_text
+from dynasor.core.types import Generate, Generated, Prompt, Sampling, Score, Scored
+from dynasor.programs.best_of_n import NEUTRAL, BestOfN
+
+__all__ = ["Node", "TreeSearch"]
+
+
+@dataclass(eq=False)
+class Node:
+    """One step of a search.
+
+    `text` is the whole path up to and with this step, as a model goes on with it: empty for the
+    root. `tokens` is what the step alone cost; `unit` the unit of the knob that made it, from 1;
+    `reward` in [0, 1], None where it could not be scored. `is_finished`: nothing follows, and
+    `answer` is what the path came to, None without one.
+    """
+
+    text: str = ""
+    tokens: int = 0
+    parent: Node | None = None
+    unit: int = 0
+    reward: float | None = None
+    is_finished: bool = False
+    answer: str | None = None
+
+    @property
+    def worth(self) -> float:
+        """Its reward, or what stands in for one."""
+        return NEUTRAL if self.reward is None else self.reward
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether this step says nothing: a blank line, or all that a model had left to say."""
+        return self.parent is not None and not self.text[len(self.parent.text) :].strip()
+
+
+@dataclass
+class TreeSearch(BestOfN):
+    """A search whose paths are made of steps; the answer is the best path's, or the vote's.
+
+    A step ends at `step_end` and takes at most `step_tokens`, a path at most `max_tokens` and
+    `max_steps` steps. A path is finished when its text has the task's answer, or when the model
+    has nothing to add. `nodes` are all steps so far, in the order they were made.
+    """
+
+    step_tokens: int = 256
+    max_steps: int = 32
+    step_end: str = "\n"
+    nodes: list[Node] = field(default_factory=list, init=False, repr=False, compare=False)
+    _rewards: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("step_tokens", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if not self.step_end:
+            raise ConfigError("step_end is empty; give the text that ends a step")
+
+    def _work(self, task: Task, node: Node, tokens: int, stop: tuple[str, ...] = ()) -> Generate:
+        """Return the request that goes on from a node."""
+        sampling = Sampling(tokens, self.temperature, self.top_p, stop)
+        return Generate(replace(self.prompt(task), prefix=node.text), sampling)
+
+    def _left(self, node: Node) -> int:
+        """Return how many tokens may still follow a node, at least 1."""
+        left, above = self.max_tokens, node
+        while above.parent is not None:
+            left -= above.tokens
+            above = above.parent
+        return max(1, left)
+
+    def _add(self, node: Node) -> Node:
+        self.nodes.append(node)
+        return node
+
+    def _has_answer(self, task: Task, text: str) -> bool:
+        """Say whether a path's text ends it by giving an answer.
+
+        A task that takes any text for an answer leaves it to the model to end.
+        """
+        return not takes_any_text(task) and task.extract(text) is not None
+
+    def _score(self, context: Context, nodes: Sequence[Node]) -> Strand:
+        """Give nodes their rewards, in one call; equal texts are scored once."""
+        texts = dict.fromkeys(node.text for node in nodes if node.text not in self._rewards)
+        if texts:
+            messages = self.prompt(context.task).messages
+            try:
+                scored: Scored = yield Score(tuple(Prompt(messages, text) for text in texts))
+                self._rewards.update(zip(texts, scored.rewards, strict=True))
+            except CallFailed:
+                self.note("scores lost", len(texts))
+        for node in nodes:
+            node.reward = self._rewards.get(node.text)
+
+    def _finish(self, context: Context, node: Node, ticket: int) -> Strand:
+        """Let a finished path vote: one unit is settled."""
+        text = node.text.removesuffix(self.step_end)
+        node.answer = context.task.extract(text)
+        if node.reward is not None:
+            self._highest = max(self._highest, node.reward)
+        yield from self._vote(ticket, node.answer, text, node.worth)
+
+    def _step_text(self, parent: Node, sample: Generated) -> str:
+        """Return the path's text with a new step; what ends a step is not in what was sampled."""
+        return parent.text + sample.text.removesuffix(self.step_end) + self.step_end
