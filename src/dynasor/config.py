@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dynasor.core.config import OrderingSpec, SchedulerConfig
 from dynasor.core.errors import ConfigError, UnknownName
-from dynasor.core.types import PolicySpec
+from dynasor.core.types import PolicySpec, ProgramSpec
 from dynasor.profile import read_profile
 
 __all__ = [
     "MOST_BRANCHES",
+    "SAID_ELSEWHERE",
     "Settings",
     "format_policy",
+    "format_program",
     "load_settings",
     "parse_ordering",
     "parse_policy",
+    "parse_program",
 ]
 
 MOST_BRANCHES = 1_000
@@ -33,6 +38,9 @@ PREFIX = "DYNASOR_"
 NOT_SETTINGS = frozenset({"DYNASOR_TRACES"})
 """Where benchmarks and tests look for recordings: it stands in the same shells."""
 DEFAULT_FILE = "dynasor.toml"
+QUOTED_OR_CHAR = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)
+SAID_ELSEWHERE = frozenset({"question", "messages", "task", "cap"})
+"""Fields of every program that say what is asked, of whom and how far, not how."""
 
 
 class Settings(BaseModel):
@@ -60,6 +68,11 @@ class Settings(BaseModel):
         description="longest prompt plus completion of a GGUF engine, in tokens; "
         "768 for the embedded model and 4096 for other files if unset",
     )
+    chat_template: Path | None = Field(
+        None,
+        description="the model's chat template: its folder, tokenizer_config.json or "
+        "chat_template.jinja; the engine's own if unset",
+    )
     engine_seconds: Annotated[float, Field(gt=0)] = Field(
         120.0, description="silence after which a call to an engine has failed"
     )
@@ -71,6 +84,36 @@ class Settings(BaseModel):
     judge_mark: str | None = Field(
         None,
         description="text after a partial solution that makes it judge; as above if unset",
+    )
+    reward_engine: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None,
+        description="where partial solutions are scored, as in `engine` (the replicas of one "
+        "reward model); the engine itself judges if unset",
+    )
+    reward_model: str | None = Field(
+        None, description="model name to ask the reward engine for; its first if unset"
+    )
+    reward_api_key: str | None = Field(
+        None, description="bearer token for the reward engine", repr=False
+    )
+    reward_slots: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="calls for scores that one replica runs at once; as `slots` if unset",
+    )
+    reward_kind: Literal["judge", "pooling", "classify"] | None = Field(
+        None,
+        description="how the reward engine scores: 'pooling' (vLLM), 'classify' (SGLang) or "
+        "'judge' (the next token, + or -); found out if unset",
+    )
+    reward_step: str | None = Field(
+        None,
+        description="text that ends a step in the reward model's input, '' for nothing; by the "
+        "model's name if unset",
+    )
+    reward_template: Path | None = Field(
+        None,
+        description="chat template of a reward model on SGLang: a folder, a "
+        "tokenizer_config.json or a .jinja file",
     )
     task: str = Field("math", description="prompt, answer extraction, grouping and grading")
     grouping: str = Field(
@@ -94,22 +137,30 @@ class Settings(BaseModel):
     )
     profile: Path | None = Field(
         None,
-        description="a calibrated policy from `dynasor calibrate`: its policy, lock, cap and task "
-        "hold unless a flag says otherwise",
+        description="a calibrated policy from `dynasor calibrate`: its program, policy, lock, cap "
+        "and task hold unless a flag says otherwise",
     )
     run_code: bool = Field(
         default=False,
         description="permit to run answers of the task 'code' as programs, in a sandbox, to grade "
         "them",
     )
-    policy: str = Field("beta", description="allocation policy, as NAME or NAME:key=value,...")
+    program: str = Field(
+        "self-consistency", description="reasoning algorithm, as NAME or NAME:key=value,..."
+    )
+    policy: str = Field(
+        "beta",
+        description="allocation policy, as NAME or NAME:key=value,...; if unset, a program's own "
+        "usual one goes before",
+    )
     lock: bool = Field(default=True, description="also stop when the leader cannot be overtaken")
     ordering: str = Field("gang", description="whose calls run next, as NAME or NAME:key=value,...")
     aging_factor: Annotated[float, Field(ge=0)] = Field(
         10.0, description="solo times after which a program is raised above all others; 0: never"
     )
     cap: Annotated[int, Field(ge=1, le=MOST_BRANCHES)] = Field(
-        20, description="most branches of one question"
+        20,
+        description="most units of one question: branches, or what the program counts (its knob)",
     )
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(
         0.7, description="sampling temperature"
@@ -128,6 +179,20 @@ class Settings(BaseModel):
     def policy_spec(self) -> PolicySpec:
         """Return the policy with its lock."""
         return parse_policy(self.policy, has_lock=self.lock)
+
+    def policy_for(self, usual: PolicySpec | None) -> PolicySpec:
+        """Return the policy that was chosen, else a program's usual one where it has its own.
+
+        A lock that was chosen goes before the usual policy's.
+        """
+        if usual is None or "policy" in self.model_fields_set:
+            return self.policy_spec()
+        has_lock = self.lock if "lock" in self.model_fields_set else usual.has_lock
+        return msgspec.structs.replace(usual, has_lock=has_lock)
+
+    def program_spec(self) -> ProgramSpec:
+        """Return the program and its own parameters."""
+        return parse_program(self.program)
 
     def scheduler_config(self) -> SchedulerConfig:
         """Return what the scheduler must know."""
@@ -158,8 +223,9 @@ def load_settings(path: Path | None = None, **flags: Any) -> Settings:
         places |= dict.fromkeys(calibrated, f" in the profile {profile}")
     merged |= given
     places |= dict.fromkeys(given, "")
-    if isinstance(merged.get("engine"), str):
-        merged["engine"] = [part.strip() for part in merged["engine"].split(",")]
+    for name in ("engine", "reward_engine"):
+        if isinstance(merged.get(name), str):
+            merged[name] = [part.strip() for part in merged[name].split(",")]
     try:
         return Settings.model_validate(merged)
     except ValidationError as exc:
@@ -178,8 +244,26 @@ def parse_policy(text: str, *, has_lock: bool = True) -> PolicySpec:
 
 def format_policy(spec: PolicySpec) -> str:
     """Write a policy so that `parse_policy` reads it again; the lock is not part of it."""
-    params = ",".join(f"{key}={json.dumps(value)}" for key, value in spec.params.items())
-    return f"{spec.name}:{params}" if params else spec.name
+    return _format(spec.name, spec.params)
+
+
+def parse_program(text: str) -> ProgramSpec:
+    """Read a program, written like a policy; raises `ConfigError` for what is said elsewhere.
+
+    That is the question and what every question has a setting for: task and cap.
+    """
+    name, params = _parse(text, "program")
+    for key in params:
+        if key in SAID_ELSEWHERE:
+            is_setting = key in Settings.model_fields
+            place = "has a setting of its own" if is_setting else "comes with each question"
+            raise ConfigError(f"program {text!r}: {key!r} {place}; leave it out")
+    return ProgramSpec(name, params)
+
+
+def format_program(spec: ProgramSpec) -> str:
+    """Write a program so that `parse_program` reads it again."""
+    return _format(spec.name, spec.params)
 
 
 def parse_ordering(text: str, aging_factor: float) -> OrderingSpec:
@@ -201,15 +285,21 @@ def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), params
 
 
+def _format(name: str, params: dict[str, Any]) -> str:
+    written = ",".join(f"{key}={json.dumps(value)}" for key, value in params.items())
+    return f"{name}:{written}" if written else name
+
+
 def _split(text: str) -> list[str]:
-    """Split at commas that stand outside braces."""
+    """Split at commas that stand outside of braces and quoted texts."""
     parts, depth = [""], 0
-    for char in text:
-        depth += (char in "{[") - (char in "}]")
-        if char == "," and depth == 0:
+    for piece in QUOTED_OR_CHAR.findall(text):
+        if len(piece) == 1:
+            depth += (piece in "{[") - (piece in "}]")
+        if piece == "," and depth == 0:
             parts.append("")
         else:
-            parts[-1] += char
+            parts[-1] += piece
     return [part for part in parts if part.strip()]
 
 
@@ -234,6 +324,7 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _from_profile(path: Path) -> dict[str, Any]:
     profile = read_profile(path)
     return {
+        "program": profile.program,
         "policy": format_policy(profile.policy_spec()),
         "lock": profile.lock,
         "cap": profile.cap,

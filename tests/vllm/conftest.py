@@ -5,8 +5,9 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Iterator
+import time  # noqa: TID251 - another process takes real time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def launch(model: Path, folder: Path) -> Server:
+def launch(model: Path, folder: Path, *options: str) -> Server:
     """Start the server in a session of its own, so that it can be ended as a whole."""
     port, log = free_port(), folder / "vllm.log"
     # In the foreground, timeout passes a signal to the server alone, which ends its workers.
@@ -122,7 +123,7 @@ def launch(model: Path, folder: Path) -> Server:
     command += [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", model, "--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768"]
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768", *options]
     quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -155,13 +156,27 @@ def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = launch(model, tmp_path_factory.mktemp("vllm"))
-    try:
-        server.wait_until_up()
+def serving(
+    model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., AbstractContextManager[Server]]:
+    """Run a server of the embedded model, with these options of vLLM's."""
+
+    @contextmanager
+    def serve(*options: str) -> Iterator[Server]:
+        server = launch(model, tmp_path_factory.mktemp("vllm"), *options)
+        try:
+            server.wait_until_up()
+            yield server
+        finally:
+            server.stop()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def server(serving: Callable[..., AbstractContextManager[Server]]) -> Iterator[Server]:
+    with serving() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.hookimpl(wrapper=True)

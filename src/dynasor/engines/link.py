@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from dynasor.core.errors import EngineUnreachable
 from dynasor.engines.faults import FOREIGN, of_exception, of_status
 from dynasor.engines.sse import DONE, EventLines
-from dynasor.engines.wire import Completion, Embeddings, ModelList, NotTheProtocol, beginning
+from dynasor.engines.wire import NotTheProtocol, beginning
 
 __all__ = ["Link"]
 
@@ -33,8 +34,6 @@ LARGEST_ERROR = 64 * 2**10
 # How servers say that there is nothing at a path.
 MISSING = frozenset({404, 405})
 BESIDE = "/../"
-
-T = TypeVar("T", Completion, Embeddings, ModelList)
 
 
 @dataclass(slots=True)
@@ -80,23 +79,28 @@ class Link:
         """Fetch a document; None where the server has none there.
 
         `path` begins with a slash; it lies below the root, or beside it where it begins with
-        `/../`.
+        `/../`, here and in all other requests.
         """
-        base = self.root
-        if path.startswith(BESIDE):
-            base, path = base.removesuffix("/v1"), path.removeprefix(BESIDE[:-1])
         try:
-            async with self._request("GET", base + path, None) as response:
+            async with self._request("GET", path, None) as response:
                 if response.status in MISSING:
                     return None
                 return await self._read(response)
         except FOREIGN as exc:
             raise self._translated(exc) from exc
 
+    async def offers(self, path: str) -> bool:
+        """Say whether there is something at a path, whatever method it takes."""
+        try:
+            async with self._request("GET", path, None) as response:
+                return response.status != HTTPStatus.NOT_FOUND
+        except FOREIGN as exc:
+            raise self._translated(exc) from exc
+
     async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Send a JSON body and return the whole answer."""
         try:
-            async with self._request("POST", self.root + path, body) as response:
+            async with self._request("POST", path, body) as response:
                 return await self._read(response)
         except FOREIGN as exc:
             raise self._translated(exc) from exc
@@ -108,7 +112,7 @@ class Link:
         how servers learn that nobody wants the rest.
         """
         try:
-            async with self._request("POST", self.root + path, body) as response:
+            async with self._request("POST", path, body) as response:
                 await self._check(response)
                 async for payload in _payloads(response):
                     yield payload
@@ -120,7 +124,7 @@ class Link:
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, method: str, url: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise EngineUnreachable(self.address, "it was not started, or was closed")
@@ -133,12 +137,17 @@ class Link:
             self._scopes.add(scope)
             try:
                 response = await self._session.request(
-                    method, url, data=data, headers=headers, allow_redirects=False
+                    method, self._url(path), data=data, headers=headers, allow_redirects=False
                 )
                 with contextlib.closing(response):
                     yield response
             finally:
                 self._scopes.discard(scope)
+
+    def _url(self, path: str) -> str:
+        if path.startswith(BESIDE):
+            return self.root.removesuffix("/v1") + path.removeprefix(BESIDE[:-1])
+        return self.root + path
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         await self._check(response)

@@ -57,9 +57,17 @@ class TokenLogprob(Struct):
 
 
 class Logprobs(Struct):
-    """Log-probabilities of a chunk's tokens."""
+    """Log-probabilities of a chunk's tokens, in one of the two forms that servers write."""
 
     content: list[TokenLogprob] | None = None
+    token_logprobs: list[float | None] | None = None
+
+    @property
+    def listed(self) -> list[TokenLogprob]:
+        """The tokens, whichever form they came in."""
+        if self.content is not None:
+            return self.content
+        return [TokenLogprob(logprob=value) for value in self.token_logprobs or ()]
 
 
 class Delta(Struct):
@@ -76,12 +84,18 @@ class Delta(Struct):
 
 
 class Choice(Struct):
-    """One completion, or one chunk of it."""
+    """One completion, or one chunk of it; `text` is what the endpoint for plain text says."""
 
     delta: Delta | None = None
     message: Delta | None = None
+    text: str | None = None
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
+
+    @property
+    def said(self) -> Delta | None:
+        """What came; a server that ignores `stream` sends one message."""
+        return self.delta or self.message or (Delta(self.text) if self.text else None)
 
 
 class Completion(Struct):
@@ -120,7 +134,7 @@ class Embeddings(Struct):
     usage: Any = None
 
 
-T = TypeVar("T", Completion, Embeddings, ModelList)
+T = TypeVar("T")
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -1,0 +1,102 @@
+"""An engine that is never asked twice what a text is worth.
+
+Searches come back to the same steps, and samples at low temperature repeat each other. A model
+rewards the same text alike every time, so what it once said is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from dynasor.core.errors import EngineGarbage
+from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
+from dynasor.engines.kept import Kept
+from dynasor.engines.protocol import Description, Engine, Meter, OnReport
+
+__all__ = ["KeptRewards", "RememberingEngine"]
+
+KeptRewards = Kept[Prompt, float]
+"""Rewards by the conversation and the text that was scored; replicas of one model share it."""
+
+
+class RememberingEngine:
+    """`engine`, whose rewards are kept; in everything else it is that engine.
+
+    A text asked for twice, in one `Score` or in two, goes to the engine once and costs nothing
+    the second time; a `Score` that comes while another asks for the same text waits for that. A
+    reward outside [0, 1] is passed on, for the scheduler to refuse, not kept.
+    """
+
+    def __init__(self, engine: Engine, kept: KeptRewards) -> None:
+        self.engine = engine
+        self._kept = kept
+        self._underway: dict[Prompt, asyncio.Future[None]] = {}
+
+    @property
+    def address(self) -> str:
+        """The engine's own."""
+        return self.engine.address
+
+    async def start(self) -> Description:
+        """Start the engine."""
+        return await self.engine.start()
+
+    async def generate(
+        self, work: Generate, meter: Meter, on_report: OnReport | None = None
+    ) -> Generated:
+        """Have the engine generate."""
+        return await self.engine.generate(work, meter, on_report)
+
+    async def score(self, work: Score, meter: Meter) -> Scored:
+        """Have the engine score the texts that it has not scored yet.
+
+        Raises `EngineGarbage` where it does not give one reward a text.
+        """
+        known: dict[Prompt, float] = {}
+        usage = Usage()
+        while missing := self._missing(work.items, known):
+            ours = tuple(item for item in missing if item not in self._underway)
+            if ours:
+                scored = await self._ask(ours, meter)
+                known.update(zip(ours, scored.rewards, strict=True))
+                usage = scored.usage
+            else:  # whoever asks may fail or be aborted: then the text is missing still
+                await asyncio.wait([self._underway[missing[0]]])
+        if usage == Usage():
+            meter.is_counted = True
+        return Scored(tuple(known[item] for item in work.items), usage)
+
+    def _missing(self, items: tuple[Prompt, ...], known: dict[Prompt, float]) -> list[Prompt]:
+        """Add what is kept to what is known, and return the rest."""
+        for item in items:
+            reward = None if item in known else self._kept.get(item)
+            if reward is not None:
+                known[item] = reward
+        return [item for item in dict.fromkeys(items) if item not in known]
+
+    async def _ask(self, items: tuple[Prompt, ...], meter: Meter) -> Scored:
+        asked = asyncio.get_running_loop().create_future()
+        self._underway |= dict.fromkeys(items, asked)
+        try:
+            scored = await self.engine.score(Score(items), meter)
+            if len(scored.rewards) != len(items):
+                raise EngineGarbage(
+                    self.address,
+                    f"{len(scored.rewards)} rewards for {len(items)} texts; expected one each",
+                )
+            for item, reward in zip(items, scored.rewards, strict=True):
+                if 0.0 <= reward <= 1.0:
+                    self._kept.put(item, reward)
+            return scored
+        finally:
+            for item in items:
+                del self._underway[item]
+            asked.set_result(None)
+
+    async def embed(self, work: Embed, meter: Meter) -> Embedded:
+        """Have the engine embed."""
+        return await self.engine.embed(work, meter)
+
+    async def close(self) -> None:
+        """Close the engine; what it said stays true."""
+        await self.engine.close()
