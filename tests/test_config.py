@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dynasor.config import Settings, load_settings, parse_ordering, parse_policy
+from dynasor.config import (
+    Settings,
+    format_program,
+    load_settings,
+    parse_ordering,
+    parse_policy,
+    parse_program,
+)
 from dynasor.core.config import OrderingSpec, SchedulerConfig
 from dynasor.core.errors import ConfigError, UnknownName
-from dynasor.core.types import PolicySpec
+from dynasor.core.types import PolicySpec, ProgramSpec
 from dynasor.engines.http import HttpEngine
 from dynasor.engines.judge import Judge
 from dynasor.engines.llamacpp import SHIPPED_JUDGE, LlamaCppEngine
@@ -229,6 +238,8 @@ def test_frozen():
         ("x:list=[1,2,[3,4]],y=1", "x", {"list": [1, 2, [3, 4]], "y": 1}),
         ("x:url=http://a:1/b?c=d", "x", {"url": "http://a:1/b?c=d"}),
         ("x:a=1,,b=2,", "x", {"a": 1, "b": 2}),
+        (r'x:a="\\boxed{, \"",b=1', "x", {"a": '\\boxed{, "', "b": 1}),
+        ('x:a=5",b=1', "x", {"a": '5"', "b": 1}),
         ("x:a=", "x", {"a": ""}),
         ("x:a={not json}", "x", {"a": "{not json}"}),
         ("x:a=" + "9" * 5000, "x", {"a": "9" * 5000}),
@@ -261,6 +272,46 @@ def test_lock():
     """The lock is the policy's unless it is switched off."""
     assert Settings().policy_spec() == PolicySpec("beta", {}, has_lock=True)
     assert Settings(lock=False).policy_spec() == PolicySpec("beta", {}, has_lock=False)
+
+
+def test_policy_for_a_program():
+    """A program's usual policy holds where none was chosen; a chosen lock goes before its own."""
+    usual = PolicySpec("even", {"in_flight": 2}, has_lock=False)
+    assert Settings().policy_for(usual) == usual
+    assert Settings().policy_for(None) == PolicySpec("beta")
+    assert Settings(policy="beta").policy_for(usual) == PolicySpec("beta")
+    assert Settings(lock=True).policy_for(usual) == PolicySpec("even", {"in_flight": 2})
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["width", "probe", "at"]), VALUES))
+def test_program_round_trip(params):
+    """A program that is written is read again as it was, whatever its parameters hold."""
+    spec = ProgramSpec("mcts", params)
+    assert parse_program(format_program(spec)) == spec
+
+
+@pytest.mark.parametrize("name", ["question", "messages", "task", "cap"])
+def test_program_with_what_is_said_elsewhere(name):
+    """What is asked, and how far, is no parameter of a program."""
+    with pytest.raises(ConfigError, match=f"'{name}' .*; leave it out"):
+        parse_program(f"mcts:width=3,{name}=1")
+
+
+def test_program_from_everywhere(monkeypatch):
+    """The program is a setting like any other: file, environment, flag."""
+    assert load_settings().program_spec() == ProgramSpec("self-consistency")
+    write("program = 'mcts:width=3'\n")
+    assert load_settings().program_spec() == ProgramSpec("mcts", {"width": 3})
+    monkeypatch.setenv("DYNASOR_PROGRAM", "rebase")
+    assert load_settings().program_spec() == ProgramSpec("rebase")
+    assert load_settings(program="beam").program_spec() == ProgramSpec("beam")
 
 
 def test_parse_ordering():

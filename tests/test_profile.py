@@ -133,6 +133,9 @@ def test_misfits():
     assert "'gsm'" in workload
     (grouping,) = one.misfits(grouping="meaning")
     assert grouping == "the profile was made for the grouping 'task' and is used for 'meaning'"
+    assert profile(program="mcts:width=3").misfits(program="mcts") == []
+    (program,) = one.misfits(program="mcts")
+    assert "the program 'self-consistency' and is used for 'mcts'" in program
 
 
 # Settings.

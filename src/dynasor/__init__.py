@@ -12,23 +12,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dynasor.api import Dynasor, Extensions, Handle, Result, SyncDynasor
     from dynasor.core.program import Program
-    from dynasor.programs import SelfConsistency
+    from dynasor.programs import Beam, BestOfN, Mcts, Rebase, SelfConsistency
+    from dynasor.programs.chain_of_thought import ChainOfThought
 
 __all__ = [
+    "Beam",
+    "BestOfN",
+    "ChainOfThought",
     "Dynasor",
     "Extensions",
     "Handle",
+    "Mcts",
     "Program",
+    "Rebase",
     "Result",
     "SelfConsistency",
     "SyncDynasor",
 ]
 
 _HOMES = {
+    "Beam": "dynasor.programs",
+    "BestOfN": "dynasor.programs",
+    "ChainOfThought": "dynasor.programs.chain_of_thought",
     "Dynasor": "dynasor.api",
     "Extensions": "dynasor.api",
     "Handle": "dynasor.api",
+    "Mcts": "dynasor.programs",
     "Program": "dynasor.core.program",
+    "Rebase": "dynasor.programs",
     "Result": "dynasor.api",
     "SelfConsistency": "dynasor.programs",
     "SyncDynasor": "dynasor.api",

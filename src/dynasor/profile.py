@@ -105,16 +105,19 @@ class Profile(Struct, frozen=True, kw_only=True):
         task: str | None = None,
         workload: str | None = None,
         grouping: str | None = None,
+        program: str | None = None,
     ) -> list[str]:
         """Return a sentence for each of these that the profile was not made for.
 
-        Each names both: what the profile was made for, and what it is used for.
+        Each names both: what the profile was made for, and what it is used for. Of a program the
+        name alone is compared.
         """
         given = (
             ("model", self.model, model),
             ("task", self.task, task),
             ("workload", self.workload, workload),
             ("grouping", self.grouping, grouping),
+            ("program", self.program.partition(":")[0], program),
         )
         return [
             f"the profile was made for the {what} {own!r} and is used for {other!r}"

@@ -192,11 +192,12 @@ async def test_own_ordering():
 
 
 async def test_policy_without_votes():
-    """A policy that needs votes fails a program that has none, and says so."""
+    """A policy that needs votes is refused for a program that has none, with one that suits it."""
     async with Dynasor(answers("1"), policy="beta", lock=False) as dynasor:
-        result = await dynasor.submit(Single("q"))
-    assert result.status == "failed"
-    assert "needs votes" in str(result.error)
+        with pytest.raises(ConfigError, match="'single': .* needs votes.*; 'even' suits it"):
+            dynasor.submit(Single("q"))
+        assert dynasor._handles == {}
+        assert (await dynasor.run(Single("q"), policy="even")).answer == "1"
 
 
 # Engines.

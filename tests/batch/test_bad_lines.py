@@ -78,6 +78,13 @@ REFUSED = {
     "policy parameter": ({"dynasor": {"policy": "beta:x=1"}}, "its parameters: confidence"),
     "task": ({"dynasor": {"task": "maths"}}, "did you mean 'math'?"),
     "algorithm": ({"dynasor": {"algorithm": "magic"}}, "unknown algorithm 'magic'"),
+    "parameter": ({"dynasor": {"params": {"max_token": 3}}}, "did you mean 'max_tokens'?"),
+    "parameters": ({"dynasor": {"params": [3]}}, "body.dynasor.params"),
+    "parameter's kind": ({"dynasor": {"params": {"max_tokens": "x"}}}, "at `$.max_tokens`"),
+    "policy without votes": (
+        {"dynasor": {"algorithm": "best-of-n", "policy": "beta"}},
+        "program 'best-of-n': the policy 'beta' needs votes",
+    ),
 }
 
 

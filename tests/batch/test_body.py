@@ -12,9 +12,10 @@ from dynasor.wiring import make_catalog
 USER = {"role": "user", "content": "1+1?"}
 
 
-def program(**body):
+def program(settings=None, **body):
     """The program of a body, with the default settings."""
-    return make_program(read_body({"messages": [USER], **body}), Settings(), make_catalog())
+    asked = read_body({"messages": [USER], **body})
+    return make_program(asked, settings or Settings(), make_catalog())
 
 
 def test_defaults():
@@ -39,6 +40,43 @@ def test_effort(effort, cap):
 def test_cap_before_effort():
     """A cap in the body goes before the effort."""
     assert program(reasoning_effort="low", dynasor={"cap": 7, "task": "open"}).cap == 7
+
+
+def test_program_of_the_settings():
+    """A line that names no algorithm, or the settings' one, gets it with its parameters."""
+    settings = Settings(program="mcts:width=3,max_tokens=50", max_tokens=70, temperature=0.2)
+    for body in ({}, {"dynasor": {"algorithm": "mcts"}}):
+        made = program(settings, **body)
+        assert (made.name, made.width, made.max_tokens) == ("mcts", 3, 50)
+        assert made.temperature == 0.2
+
+
+def test_own_algorithm():
+    """A line's own algorithm takes nothing of another one's parameters, but the settings."""
+    settings = Settings(program="mcts:width=3,temperature=1", temperature=0.2)
+    made = program(settings, dynasor={"algorithm": "rebase", "params": {"balance": 0.3}})
+    assert (made.name, made.balance, made.temperature) == ("rebase", 0.3, 0.2)
+
+
+def test_params():
+    """A line's parameters go before those of the settings and before the body's sampling."""
+    made = program(
+        Settings(program="mcts:width=3,exploration=2"),
+        max_tokens=9,
+        temperature=0.3,
+        dynasor={"params": {"width": 5, "max_tokens": 8}},
+    )
+    assert (made.width, made.exploration, made.max_tokens, made.temperature) == (5, 2, 8, 0.3)
+
+
+@pytest.mark.parametrize("name", ["question", "messages", "task", "cap"])
+def test_params_that_are_said_elsewhere(name):
+    """What is asked, and how far, is no parameter of the algorithm."""
+    with pytest.raises(
+        Refused, match=rf"params has '{name}'; that is what body\.\w+ says"
+    ) as caught:
+        read_body({"messages": [USER], "dynasor": {"params": {name: 1}}})
+    assert caught.value.param == f"body.dynasor.params.{name}"
 
 
 def test_conversation():

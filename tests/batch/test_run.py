@@ -9,11 +9,19 @@ import os
 import pytest
 from toys.batches import line, sums_engine
 
-from dynasor.batch import OutputError
+from dynasor.batch import BatchJob, OutputError, run_batch
 from dynasor.batch.output import Output, read_progress
 from dynasor.batch.run import HOPELESS_QUESTIONS
-from dynasor.core.errors import ConfigError, DynasorError, EngineRefused, EngineUnreachable
+from dynasor.config import Settings, parse_policy
+from dynasor.core.errors import (
+    ConfigError,
+    DynasorError,
+    EngineRefused,
+    EngineUnreachable,
+    UserError,
+)
 from dynasor.engines.scripted import ScriptedEngine
+from dynasor.programs import Mcts
 
 
 class Down(ScriptedEngine):
@@ -298,6 +306,39 @@ async def test_journal(folder):
     journal = folder.out_path.parent / "journal"
     await folder.run(journal=journal)
     assert len(journal.read_bytes().splitlines()) > 2
+
+
+async def test_programs(folder):
+    """Lines run their own algorithms beside the settings', each under the policy it says."""
+    engine = sums_engine(reward=lambda prompt: 0.5)
+    own = {"algorithm": "mcts", "params": {"width": 2}, "cap": 4}
+    folder.write(line("a"), line("b", dynasor=own), line("c", dynasor={**own, "policy": "even"}))
+    chosen = Settings(program="best-of-n", cap=2)
+    await run_batch(BatchJob(folder.in_path, folder.out_path), chosen, folder.heard, [engine])
+    found = [folder.record(name)["response"]["body"]["dynasor"] for name in "abc"]
+    assert [one["algorithm"] for one in found] == ["best-of-n", "mcts", "mcts"]
+    assert [one["knob"] for one in found] == [2, 3, 4]
+    assert found[0]["policy"] == "even"
+    assert parse_policy(found[1]["policy"], has_lock=False) == Mcts.usual_policy
+    assert found[2]["policy"] == "even"
+    assert [one["answer"] for one in found] == ["2"] * 3
+    assert [one["notes"] for one in found] == [{}] * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"program": "magic"}, "unknown program 'magic'"),
+        ({"program": "mcts:widht=3"}, "did you mean 'width'"),
+        ({"program": "best-of-n", "policy": "beta"}, "'best-of-n': .* needs votes"),
+    ],
+)
+async def test_program_that_cannot_be_used(folder, settings, message):
+    """A program of the settings that cannot be used ends the run before an engine is loaded."""
+    folder.questions(1)
+    with pytest.raises(UserError, match=message):
+        await folder.run(Down(), **settings)
+    assert not folder.out_path.exists()
 
 
 async def test_estimate(folder):

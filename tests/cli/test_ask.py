@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dynasor.core.errors import EngineRefused
 from dynasor.engines.scripted import Hang, ScriptedEngine
 
 FIELDS = {
@@ -26,6 +27,7 @@ FIELDS = {
     "aborted_calls",
     "failed_attempts",
     "grouping_failures",
+    "notes",
     "seconds",
     "error",
 }
@@ -84,10 +86,11 @@ def test_for_people(command):
     code, out, err = command("ask", "q", "--cap", "9", "--policy", "even", engine=boxed(42))
     assert (code, err) == (0, "")
     assert "branch   1  42" in out
-    assert "certaindex 1.00" in out
-    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()[-4:]}
+    assert "━ entropy 1.00" in out
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()[-5:]}
     assert lines["answer"].strip() == "42"
     assert lines["votes"].strip() == "42 x5"
+    assert lines["certaindex"].strip() == "entropy 1.00"
     assert lines["stopped"].strip() == "the leader cannot be overtaken any more"
     assert lines["spent"].startswith("5 of 9 branches, ")
 
@@ -196,6 +199,115 @@ def test_too_long_for_the_embedded_engine(command):
     assert err.count("\n") == 1
 
 
+# Programs.
+
+
+def judged(outputs, reward=lambda prompt: 0.5):
+    """An engine with these outputs that scores too."""
+    return ScriptedEngine(outputs, reward=reward)
+
+
+def test_program(command):
+    """--program chooses the algorithm; its unit, its signals and what it costs are shown."""
+    engine = judged(lambda work: "so it is \\boxed{42}", lambda prompt: 0.75)
+    code, out, err = command("ask", "q", "--program", "best-of-n", "--cap", "2", engine=engine)
+    assert (code, err) == (0, "")
+    assert "  branch   1  ━━━━━━━━ entropy 0.00  ━━━━━━━━ reward 0.75" in out
+    lines = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in out.splitlines()[-4:]}
+    assert (lines["answer"], lines["certaindex"]) == ("42", "entropy 1.00, reward 0.75")
+    assert lines["stopped"] == "the cap is used up"
+    assert lines["spent"].startswith("2 of 2 branches, 10 tokens, ")
+    assert "votes" not in out
+
+
+def test_parameters_of_a_program(command):
+    """Parameters stand behind the program's name; weighted votes are shown with their weights."""
+    engine = judged(lambda work: "so it is \\boxed{42}", lambda prompt: 0.75)
+    given = ("--program", "best-of-n:choose=vote,max_tokens=3", "--policy", "even", "--cap", "2")
+    code, out, _ = command("ask", "q", *given, engine=engine)
+    assert code == 0
+    assert {work.sampling.max_tokens for work in engine.asked if hasattr(work, "sampling")} == {3}
+    assert "no vote" in out
+    code, out, _ = command(
+        "ask", "q", *given[:1], "best-of-n:choose=vote", *given[2:], engine=engine
+    )
+    assert code == 0
+    assert "votes       42 x1.5" in out
+
+
+@pytest.mark.parametrize(
+    ("program", "spent"),
+    [
+        ("mcts:width=3", "3 of 6 iterations"),
+        ("rebase", "6 of 6 paths"),
+        ("beam:expand=2", "6 of 6 paths"),
+    ],
+)
+def test_searches(command, program, spent):
+    """A search runs under its own usual policy and is counted in its own units."""
+    engine = judged(lambda work: "so it is \\boxed{42}", lambda prompt: 0.5)
+    code, out, err = command("ask", "q", "--program", program, "--cap", "6", engine=engine)
+    assert (code, err) == (0, "")
+    assert f"spent       {spent}, " in out
+    assert "reward 0.50" in out
+
+
+def test_program_of_the_settings(command):
+    """A settings file chooses the program too, and a flag goes before it."""
+    Path("dynasor.toml").write_text("program = 'mcts'\ncap = 2\n")
+    engine = judged(lambda work: "so it is \\boxed{42}")
+    assert "2 of 2 iterations" in command("ask", "q", engine=engine)[1]
+    code, out, _ = command("ask", "q", "--program", "self-consistency", engine=engine)
+    assert (code, "2 of 2 branches" in out) == (0, True)
+
+
+def test_notes(command):
+    """What went wrong on the way and was borne with is counted in the last line, and in --json."""
+
+    def reward(prompt):
+        raise EngineRefused("toy", "no scores today")
+
+    engine = judged(lambda work: "so it is \\boxed{42}", reward)
+    asked = ("ask", "q", "--program", "best-of-n", "--cap", "3")
+    code, out, err = command(*asked, engine=engine)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].strip() == "on the way  3 scores lost"
+    assert json.loads(command(*asked, "--json", engine=engine)[1])["notes"] == {"scores lost": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--program", "mtcs"), "unknown program 'mtcs' (known: beam, "),
+        (
+            ("--program", "mcts:widht=3"),
+            "unknown parameter of program 'mcts': 'widht' (known: cap, ",
+        ),
+        (
+            ("--program", "mcts:width=wide"),
+            "program 'mcts': Expected `int`, got `str` - at `$.width`",
+        ),
+        (("--program", "mcts:width"), "expected NAME:key=value,key=value, got 'width'"),
+        (("--program", "mcts:cap=3"), "'cap' has a setting of its own; leave it out"),
+        (("--program", "mcts:question=x"), "'question' comes with each question; leave it out"),
+        (
+            ("--program", "best-of-n", "--policy", "beta"),
+            "needs votes, and this program does not vote; 'even' suits it",
+        ),
+    ],
+)
+def test_program_that_cannot_be_used(command, options, message):
+    """A program or policy that cannot be used is one line, before an engine is loaded."""
+
+    class Unloaded(ScriptedEngine):
+        async def start(self):
+            raise AssertionError
+
+    code, out, err = command("ask", "q", *options, engine=Unloaded())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
 # replay.
 
 
@@ -278,6 +390,14 @@ def test_demo_json(command):
     saved = 1 - found["ours"]["tokens"] / found["even"]["tokens"]
     assert found["saved_tokens"] == pytest.approx(saved)
     assert sum(map(len, found["zones"].values())) == 5
+
+
+def test_demo_of_another_program(command):
+    """The demo refuses a program that it does not show, rather than show something else."""
+    Path("dynasor.toml").write_text("program = 'mcts'\n")
+    code, out, err = command("demo", "-n", "1", engine=boxed(19))
+    assert (code, out) == (2, "")
+    assert err.startswith("dynasor: program 'mcts': the demo shows 'self-consistency' alone")
 
 
 @pytest.mark.engine

@@ -90,6 +90,16 @@ def test_json(dynasor):
     }
 
 
+def test_program(dynasor):
+    """--program is the algorithm of the lines that name none."""
+    write(line("a"), line("b", dynasor={"algorithm": "self-consistency"}))
+    engine = sums_engine(reward=lambda prompt: 0.5)
+    code, _, err = dynasor("--program", "rebase:balance=0.2", "--cap", "2", engine=engine)
+    assert (code, err) == (0, "")
+    names = {one["custom_id"]: one["response"]["body"]["dynasor"]["algorithm"] for one in read()}
+    assert names == {"a": "rebase", "b": "self-consistency"}
+
+
 def test_retry_errors(dynasor):
     """--retry-errors asks again what has failed."""
     write(line("a", "never"))

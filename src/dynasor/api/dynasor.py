@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any, Self, TypedDict, Unpack
 
 import msgspec
 
+from dynasor.api.choosing import build_program, check_policy, suitable_policy
 from dynasor.api.handle import Handle, OnProgress, Result
 from dynasor.config import Settings, load_settings, parse_policy
-from dynasor.core.allocation import Policy, make_policy
+from dynasor.core.allocation import Policy
 from dynasor.core.catalog import describe_program
 from dynasor.core.commands import Closed
 from dynasor.core.errors import ConfigError, DynasorError
@@ -22,6 +24,7 @@ from dynasor.core.ordering import Ordering
 from dynasor.core.program import Program
 from dynasor.core.types import PolicySpec, ProgramSpec
 from dynasor.engines.protocol import Engine
+from dynasor.profile import read_profile
 from dynasor.runtime import Happening
 from dynasor.wiring import Machine, make_catalog, make_engines
 
@@ -85,6 +88,8 @@ class Dynasor:
             engines += make_engines(settings)
         catalog = make_catalog(own.programs, own.policies, own.orderings)
         self.machine = Machine(settings, engines, catalog, journal)
+        self._profile = None if settings.profile is None else read_profile(settings.profile)
+        self._misfits: set[str] = set()
         self._handles: dict[str, Handle] = {}
         self._count = 0
         self._is_open = False
@@ -116,6 +121,34 @@ class Dynasor:
                 handle.abandon(DynasorError("Dynasor was closed before the program had ended"))
             self._handles.clear()
 
+    def make_program(self, question: str, **params: Any) -> Program:
+        """Return the program that the settings name; `params` go before its own and the settings.
+
+        What nobody chose has the program's own default. Raises `UserError` for a program, a task
+        or a parameter that cannot be used.
+        """
+        given = {"question": question, **params}
+        return build_program(
+            self.settings.program_spec(), given, self.settings, self.machine.catalog
+        )
+
+    def policy_for(self, program: Program, policy: str | PolicySpec | None = None) -> PolicySpec:
+        """Return the policy that a program runs under: `policy`, or the settings' one.
+
+        Where neither was chosen, it is what suits the program. Raises `UserError` for one that
+        cannot be used with it.
+        """
+        if policy is None:
+            spec = suitable_policy(program, self.settings)
+        elif isinstance(policy, str):
+            spec = parse_policy(policy, has_lock=self.settings.lock)
+        else:
+            spec = policy
+        if policy is None:
+            self._check_profile(program)
+        check_policy(program, spec, self.machine.catalog.policies)
+        return spec
+
     def submit(
         self,
         program: Program,
@@ -130,10 +163,10 @@ class Dynasor:
         deadline_seconds = options.get("deadline_seconds")
         if deadline_seconds is not None and not deadline_seconds > 0:
             raise ConfigError(f"deadline_seconds is {deadline_seconds}; it must be positive")
-        spec = self._policy(options.get("policy"))
         self._register(type(program))
         described = _describe(program)
-        self.machine.catalog.build_program(described)
+        fresh = self.machine.catalog.build_program(described)
+        spec = self.policy_for(fresh, options.get("policy"))
         identity = options.get("program_id") or self._free_id()
         if identity in self._handles:
             raise ConfigError(f"program id {identity!r} is in use; give each program its own")
@@ -207,14 +240,15 @@ class Dynasor:
             self._count += 1
         return f"p{self._count}"
 
-    def _policy(self, policy: str | PolicySpec | None) -> PolicySpec:
-        if policy is None:
-            return self.settings.policy_spec()
-        spec = policy
-        if isinstance(spec, str):
-            spec = parse_policy(spec, has_lock=self.settings.lock)
-        make_policy(spec, self.machine.catalog.policies)
-        return spec
+    def _check_profile(self, program: Program) -> None:
+        """Warn, once a program, where the profile's policy was made for another program."""
+        if self._profile is None or program.name in self._misfits:
+            return
+        self._misfits.add(program.name)
+        for misfit in self._profile.misfits(program=program.name):
+            logging.getLogger("dynasor").warning(
+                "warning: %s: %s; calibrate for it", self.settings.profile, misfit
+            )
 
     def _register(self, kind: type[Program]) -> None:
         """Let a user's own program be built by its name."""

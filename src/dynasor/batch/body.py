@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from dynasor.config import MOST_BRANCHES
+from dynasor.config import MOST_BRANCHES, SAID_ELSEWHERE
 from dynasor.core.errors import UnknownName, UserError
 from dynasor.core.types import Message
 
@@ -77,9 +77,13 @@ class ChatMessage(Struct, frozen=True):
 
 
 class Extras(Struct, frozen=True, forbid_unknown_fields=True):
-    """The object `dynasor` of a body: how the question is to be answered; all optional."""
+    """The object `dynasor` of a body: how the question is to be answered; all optional.
 
-    algorithm: str = "self-consistency"
+    `params` are the algorithm's own.
+    """
+
+    algorithm: str | None = None
+    params: dict[str, Any] = {}
     cap: Annotated[int, Meta(ge=1, le=MOST_BRANCHES)] | None = None
     policy: str | None = None
     task: str | None = None
@@ -146,6 +150,13 @@ def read_body(raw: object) -> ChatBody:
                 unknown = UnknownName("key in body.dynasor:", name, Extras.__struct_fields__)
                 raise Refused(f"body.dynasor.{name}", str(unknown))
     body = msgspec.convert(raw, ChatBody)
+    for name in body.extras.params:
+        if name in SAID_ELSEWHERE:
+            place = "body.dynasor" if name in Extras.__struct_fields__ else "body.messages"
+            raise Refused(
+                f"body.dynasor.params.{name}",
+                f"body.dynasor.params has {name!r}; that is what {place} says",
+            )
     body.question()
     return body
 

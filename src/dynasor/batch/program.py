@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+from dynasor.api.choosing import build_program, chosen_params
 from dynasor.batch.body import ChatBody
 from dynasor.config import Settings
 from dynasor.core.catalog import Catalog
@@ -18,34 +18,31 @@ __all__ = ["make_program"]
 def make_program(body: ChatBody, settings: Settings, catalog: Catalog) -> Program:
     """Return the program; what the body leaves open is the settings' choice.
 
-    Raises `UserError` for an algorithm or task that nobody registered, and for sampling that the
-    algorithm does not offer.
+    The parameters of the settings' program hold for lines that name it or none. Raises
+    `UserError` for an algorithm or task that nobody registered, and for a parameter that the
+    algorithm does not have.
     """
     extras = body.extras
-    if extras.algorithm not in catalog.programs:
-        raise UnknownName("algorithm", extras.algorithm, catalog.programs)
+    spec = settings.program_spec()
+    if extras.algorithm not in (None, spec.name):
+        spec = ProgramSpec(extras.algorithm)
+    if spec.name not in catalog.programs:
+        raise UnknownName("algorithm", spec.name, catalog.programs)
+    kind = catalog.programs[spec.name]
     conversation = body.conversation()
-    params: dict[str, Any] = {
-        "question": body.question(),
-        "task": extras.task or settings.task,
-        "cap": body.cap(settings.cap),
-        **_sampling(body, settings, catalog.programs[extras.algorithm]),
-    }
-    if [message.role for message in conversation] != ["user"]:
-        params["messages"] = conversation
-    return catalog.build_program(ProgramSpec(extras.algorithm, params))
-
-
-def _sampling(body: ChatBody, settings: Settings, kind: type[Program]) -> dict[str, Any]:
-    """Return the sampling that was given, and the settings' where the program has such a field."""
-    fields = {field.name for field in dataclasses.fields(kind)}
-    chosen = {"max_tokens": settings.max_tokens, "temperature": settings.temperature}
-    given = {
+    sampling = {
         "max_tokens": body.branch_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
     }
-    return {
-        **{name: value for name, value in chosen.items() if name in fields},
-        **{name: value for name, value in given.items() if value is not None},
+    given: dict[str, Any] = {
+        "question": body.question(),
+        "cap": body.cap(chosen_params(kind, settings).get("cap", kind.cap)),
+        **{name: value for name, value in sampling.items() if value is not None},
+        **extras.params,
     }
+    if extras.task is not None:
+        given["task"] = extras.task
+    if [message.role for message in conversation] != ["user"]:
+        given["messages"] = conversation
+    return build_program(spec, given, settings, catalog)

@@ -152,6 +152,7 @@ def _story(asked: Asked, result: Result) -> dict[str, Any]:
         "aborted_calls": result.aborted_calls,
         "failed_attempts": result.failed_attempts,
         "grouping_failures": result.grouping_failures,
+        "notes": result.notes,
         "seconds": round(result.seconds, 3),
         "closed_seconds": round(result.closed_seconds, 3),
     }

@@ -24,7 +24,7 @@ from dynasor.batch.records import Asked, Record, answer_record, bad_line_record,
 from dynasor.batch.survey import survey
 from dynasor.batch.tally import Tally
 from dynasor.batch.witness import Witness
-from dynasor.config import Settings
+from dynasor.config import Settings, format_policy
 from dynasor.core.errors import EngineUnreachable, UserError
 from dynasor.engines.protocol import Engine
 from dynasor.runtime.clock import wall_clock
@@ -39,6 +39,8 @@ HOPELESS_SECONDS = 60.0
 """No engine could be reached for so long: a restarted one would be back."""
 WATCH_SECONDS = 5.0
 """How often that is looked at."""
+SAMPLE = "What is 1 + 1?"
+"""A question to try the settings' program with, before an engine is loaded."""
 BREATH_LINES = 256
 """Lines that may pass without an answer to wait for before others get their turn."""
 
@@ -79,7 +81,9 @@ async def run_batch(
             output.prepare(progress, drops_failures=job.retry_errors)
             return tally
         witnesses = [Witness(engine) for engine in engines or make_engines(settings)]
-        async with Dynasor(witnesses, settings=settings, journal=job.journal) as dynasor:
+        dynasor = Dynasor(witnesses, settings=settings, journal=job.journal)
+        dynasor.policy_for(dynasor.make_program(SAMPLE))
+        async with dynasor:
             output.prepare(progress, drops_failures=job.retry_errors)
             watcher.moved(tally)
             await _Run(dynasor, witnesses, output, progress, tally, watcher).answer_all(job.in_path)
@@ -180,9 +184,9 @@ class _Run:
     def _ask(self, question: Question) -> tuple[Asked, Handle] | None:
         """Start a question; None where it is refused, which is its record."""
         extras, settings = question.body.extras, self.dynasor.settings
-        policy = extras.policy or settings.policy
         try:
             program = make_program(question.body, settings, self.dynasor.machine.catalog)
+            policy = self.dynasor.policy_for(program, extras.policy)
             handle = self.dynasor.submit(
                 program,
                 policy=policy,
@@ -193,7 +197,7 @@ class _Run:
             self._write_unusable(refused_record(question, exc))
             return None
         self._compare_model(question.body.model)
-        return Asked(question, program, policy), handle
+        return Asked(question, program, format_policy(policy)), handle
 
     async def _answer(self, asked: Asked, handle: Handle) -> None:
         result: Result = await handle

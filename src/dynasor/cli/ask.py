@@ -1,4 +1,4 @@
-"""`dynasor ask`: one question, its branches arriving, its certaindex moving, why it stopped."""
+"""`dynasor ask`: one question, its units arriving, its certaindex moving, why it stopped."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from dynasor.cli.options import (
     OrderingOption,
     PolicyOption,
     ProfileOption,
+    ProgramOption,
     SeedOption,
     SlotsOption,
     TaskOption,
@@ -34,7 +35,7 @@ from dynasor.cli.options import (
 from dynasor.config import Settings
 from dynasor.core.commands import Moved
 from dynasor.core.errors import ConfigError
-from dynasor.programs import SelfConsistency
+from dynasor.core.program import Program
 
 __all__ = ["ask", "result_object"]
 
@@ -46,8 +47,8 @@ REASONS = {
     "cap": "the cap is used up",
     "deadline": "time ran out; this is the best answer so far",
     "done": "the program ended by itself",
-    "price": "a further branch is worth less than it costs at the present load",
-    "late": "no further branch would have been in time",
+    "price": "going on is worth less than it costs at the present load",
+    "late": "nothing further would have been in time",
 }
 
 
@@ -58,6 +59,7 @@ def ask(
     engine: EngineOption = None,
     model: ModelOption = None,
     slots: SlotsOption = None,
+    program: ProgramOption = None,
     policy: PolicyOption = None,
     profile: ProfileOption = None,
     lock: LockOption = None,
@@ -78,6 +80,7 @@ def ask(
         engine=engine,
         model=model,
         slots=slots,
+        program=program,
         policy=policy,
         profile=profile,
         lock=lock,
@@ -120,26 +123,24 @@ async def _ask(
     deadline_seconds: float | None,
     as_json: bool,
 ) -> Result:
-    program = SelfConsistency(
-        question,
-        task=settings.task,
-        cap=settings.cap,
-        temperature=settings.temperature,
-        max_tokens=settings.max_tokens,
-    )
-    async with Dynasor(settings=settings, journal=journal) as dynasor:
-        handle = dynasor.submit(program, deadline_seconds=deadline_seconds)
+    dynasor = Dynasor(settings=settings, journal=journal)
+    program = dynasor.make_program(question)
+    policy = dynasor.policy_for(
+        program
+    )  # what cannot be used is refused before an engine is loaded
+    async with dynasor:
+        handle = dynasor.submit(program, policy=policy, deadline_seconds=deadline_seconds)
         if as_json:
             quiet: Result = await handle
             return quiet
         console = Console()
-        with Live(_steps([], program.cap), console=console, refresh_per_second=12) as live:
+        with Live(_steps([], program), console=console, refresh_per_second=12) as live:
             steps: list[Moved] = []
             async for step in handle.progress():
                 steps.append(step)
-                live.update(_steps(steps, program.cap))
+                live.update(_steps(steps, program))
         result: Result = await handle
-        console.print(_story(result))
+        console.print(_story(result, program))
         return result
 
 
@@ -168,49 +169,70 @@ def result_object(result: Result) -> dict[str, Any]:
         "aborted_calls": result.aborted_calls,
         "failed_attempts": result.failed_attempts,
         "grouping_failures": result.grouping_failures,
+        "notes": result.notes,
         "seconds": round(result.seconds, 3),
         "error": None if result.error is None else str(result.error),
     }
 
 
-def _steps(steps: list[Moved], cap: int) -> Group:
-    """Draw the branches so far, a line each, and the state of the vote."""
-    lines = [Text(f"sampling, at most {cap} branches", style="dim")] if not steps else []
+def _steps(steps: list[Moved], program: Program) -> Group:
+    """Draw the units so far, a line each, and the state of the vote."""
+    lines = [Text(f"at most {_counted(program.cap, program)}", style="dim")] if not steps else []
     seen: dict[str, float] = {}
     for step in steps:
-        news = [name for name, votes in step.votes.items() if votes > seen.get(name, 0.0)]
+        news = [name for name, votes in step.votes.items() if votes > seen.get(name, -1.0)]
         seen = step.votes
-        lines.append(_step(step, news[0] if news else "no answer"))
+        has_votes = program.votes is not None
+        lines.append(_step(step, program.unit, (*news, "no vote")[0] if has_votes else ""))
     return Group(*lines)
 
 
-def _step(step: Moved, answer: str) -> Text:
-    line = Text(f"  branch {step.knob:>3}  {_short(answer):<16} ")
-    for value in step.certaindex.values():
-        filled = round(value * BAR)
+def _step(step: Moved, unit: str, vote: str) -> Text:
+    line = Text(f"  {unit} {step.knob:>3}  ")
+    if vote:
+        line.append(f"{_short(vote):<16} ")
+    width = BAR if len(step.certaindex) == 1 else BAR // (len(step.certaindex) + 1)
+    for name, value in step.certaindex.items():
+        filled = round(value * width)
         line.append("━" * filled, style="green")
-        line.append("━" * (BAR - filled), style="dim")
-        line.append(f" certaindex {value:.2f}")
+        line.append("━" * (width - filled), style="dim")
+        line.append(f" {name} {value:.2f}  ")
     return line
 
 
-def _story(result: Result) -> Group:
-    if result.error is not None:
-        return Group()
+def _story(result: Result, program: Program) -> Group:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    answer = "no answer was found" if result.answer is None else result.answer
-    table.add_row("answer", Text(answer, style="bold green"))
-    votes = ", ".join(f"{_short(name)} x{count:g}" for name, count in result.votes.items())
-    table.add_row("votes", Text(votes or "none"))
-    table.add_row("stopped", Text(REASONS.get(result.reason, result.reason)))
+    if result.error is None:
+        answer = "no answer was found" if result.answer is None else result.answer
+        table.add_row("answer", Text(answer, style="bold green"))
+        if program.votes is not None:
+            votes = (f"{_short(name)} x{round(n, 2):g}" for name, n in result.votes.items())
+            table.add_row("votes", Text(", ".join(votes) or "none"))
+        signals = ", ".join(f"{name} {value:.2f}" for name, value in result.certaindex.items())
+        table.add_row("certaindex", Text(signals or "none"))
+        table.add_row("stopped", Text(REASONS.get(result.reason, result.reason)))
+        table.add_row("spent", _spent(result, program))
+    if result.notes:
+        notes = ", ".join(f"{count:,} {mishap}" for mishap, count in result.notes.items())
+        table.add_row("on the way", Text(notes))
+    return Group(Text(), table) if table.row_count else Group()
+
+
+def _spent(result: Result, program: Program) -> str:
     spending = result.spending
     aborted = f", {spending.aborted_tokens} of them in {result.aborted_calls} aborted calls"
-    table.add_row(
-        "spent",
-        f"{result.knob} of {result.cap} branches, {spending.completion_tokens} tokens"
-        f"{aborted if result.aborted_calls else ''}, {result.seconds:.2f} s",
+    return (
+        f"{result.knob} of {_counted(result.cap, program)}, {spending.completion_tokens} tokens"
+        f"{aborted if result.aborted_calls else ''}, {result.seconds:.2f} s"
     )
-    return Group(Text(), table)
+
+
+def _counted(count: int, program: Program) -> str:
+    """Return so many of the program's units: `20 branches`, `1 path`."""
+    unit = program.unit
+    if count == 1:
+        return f"1 {unit}"
+    return f"{count} {unit}{'es' if unit.endswith(('ch', 's', 'sh', 'x')) else 's'}"
 
 
 def _short(text: str) -> str:

@@ -33,9 +33,11 @@ from dynasor.cli.options import (
 )
 from dynasor.config import Settings
 from dynasor.core.allocation import EVEN
+from dynasor.core.errors import ConfigError
 from dynasor.core.types import PolicySpec
 from dynasor.datasets.arithmetic import heldout
 from dynasor.evaluate import Judged, Question, Trial, run_trial
+from dynasor.programs import SelfConsistency
 
 __all__ = ["demo", "zones_table"]
 
@@ -69,6 +71,11 @@ def demo(
         cap=cap,
         seed=seed,
     )
+    if settings.program != SelfConsistency.name:
+        raise ConfigError(
+            f"program {settings.program!r}: the demo shows {SelfConsistency.name!r} alone; "
+            "`dynasor ask` and `dynasor batch` run any program"
+        )
     console = Console(stderr=as_json)
     questions = [Question(p.id, p.question, p.answer) for p in heldout(problems)]
     even, ours = asyncio.run(_run(questions, settings, console))

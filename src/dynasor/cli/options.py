@@ -20,6 +20,7 @@ __all__ = [
     "OrderingOption",
     "PolicyOption",
     "ProfileOption",
+    "ProgramOption",
     "SeedOption",
     "SlotsOption",
     "TaskOption",
@@ -43,6 +44,15 @@ SlotsOption = Annotated[
     int | None,
     typer.Option("--slots", help="Calls the engine runs at once; asked from it if unset."),
 ]
+ProgramOption = Annotated[
+    str | None,
+    typer.Option(
+        "--program",
+        metavar="NAME[:key=value,...]",
+        help="Reasoning algorithm.",
+        show_default="self-consistency",
+    ),
+]
 PolicyOption = Annotated[
     str | None,
     typer.Option(
@@ -50,7 +60,7 @@ PolicyOption = Annotated[
         "-p",
         metavar="NAME[:key=value,...]",
         help="Allocation policy.",
-        show_default="beta",
+        show_default="the program's usual one, else beta",
     ),
 ]
 ProfileOption = Annotated[
@@ -66,7 +76,10 @@ OrderingOption = Annotated[
     typer.Option("--ordering", metavar="NAME", help="Whose calls run next.", show_default="gang"),
 ]
 CapOption = Annotated[
-    int | None, typer.Option("--cap", help="Most branches of one question.", show_default="20")
+    int | None,
+    typer.Option(
+        "--cap", help="Most branches (paths, iterations ...) of one question.", show_default="20"
+    ),
 ]
 TaskOption = Annotated[
     str | None, typer.Option("--task", help="Kind of question.", show_default="math")
