@@ -33,7 +33,7 @@ __all__ = [
 _HOMES = {
     "Beam": "dynasor.programs",
     "BestOfN": "dynasor.programs",
-    "ChainOfThought": "dynasor.programs.chain_of_thought",
+    "ChainOfThought": "dynasor.programs",
     "Dynasor": "dynasor.api",
     "Extensions": "dynasor.api",
     "Handle": "dynasor.api",

@@ -13,7 +13,15 @@ from typing import Any
 from dynasor.core.errors import UnknownName
 from dynasor.core.types import Generate, Prompt, Sampling
 
-__all__ = ["DIALECTS", "OPENAI", "Dialect", "chat_body", "dialect_named", "dialect_of_owner"]
+__all__ = [
+    "DIALECTS",
+    "OPENAI",
+    "Dialect",
+    "chat_body",
+    "dialect_named",
+    "dialect_of_owner",
+    "text_body",
+]
 
 # Seeds are 31 bits on the wire: llama.cpp reads 32 and takes the largest for "draw one".
 SEED_MASK = 0x7FFF_FFFF
@@ -26,7 +34,9 @@ class Dialect:
     `owner`: its `owned_by` in `/v1/models`; `always`: fields of every generation; `prefix`:
     fields that make it continue a last assistant message, None where it cannot; `logprobs`:
     fields that ask for the log-probability of each token; `stream_options`: what makes a stream
-    carry usage; `headers`: of every request.
+    carry usage; `headers`: of every request; `renders`: where it shows messages as text, empty
+    where it need not: its own continuation puts the prefix behind the template's (SGLang), or it
+    cannot; `plain`: fields of a generation from text.
     """
 
     name: str
@@ -37,6 +47,8 @@ class Dialect:
     logprobs: Mapping[str, Any] = field(default_factory=lambda: {"logprobs": True})
     stream_options: Mapping[str, Any] = field(default_factory=lambda: {"include_usage": True})
     headers: Mapping[str, str] = field(default_factory=dict)
+    renders: str = ""
+    plain: Mapping[str, Any] = field(default_factory=dict)
 
 
 _CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
@@ -48,7 +60,15 @@ _GENERATES = frozenset({"generate", "score", "logprobs", "prefix"})
 OPENAI = Dialect("openai", "", frozenset({"generate", "embed", "logprobs"}))
 
 DIALECTS = (
-    Dialect("vllm", "vllm", _GENERATES, prefix=_CONTINUE, stream_options=_EACH_CHUNK),
+    Dialect(
+        "vllm",
+        "vllm",
+        _GENERATES,
+        prefix=_CONTINUE,
+        stream_options=_EACH_CHUNK,
+        renders="/../tokenize",
+        plain={"add_special_tokens": False},  # the template wrote them
+    ),
     Dialect(
         "sglang",
         "sglang",
@@ -74,6 +94,7 @@ DIALECTS = (
         prefix={},
         logprobs={"logprobs": True, "top_logprobs": 1},
         headers={"Connection": "close"},
+        renders="/../apply-template",
     ),
     OPENAI,
 )
@@ -107,6 +128,20 @@ def chat_body(dialect: Dialect, model: str, work: Generate) -> dict[str, Any]:
         body.update(dialect.logprobs)
     if work.prompt.prefix:
         body.update(dialect.prefix or {})
+    return body
+
+
+def text_body(dialect: Dialect, model: str, text: str, work: Generate) -> dict[str, Any]:
+    """Build the body of one completion of `text`, the rendered prompt with its prefix."""
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": text,
+        **_sampling(work.sampling),
+        **dialect.always,
+        **dialect.plain,
+    }
+    if work.sampling.has_logprobs:
+        body["logprobs"] = 1  # here it counts candidates
     return body
 
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,12 +25,19 @@ from dynasor.core.errors import (
     EngineUnreachable,
 )
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
-from dynasor.engines.dialects import OPENAI, chat_body, dialect_named, dialect_of_owner
+from dynasor.engines.dialects import (
+    OPENAI,
+    chat_body,
+    dialect_named,
+    dialect_of_owner,
+    text_body,
+)
 from dynasor.engines.faults import FOREIGN, api_root, of_exception, of_reported
 from dynasor.engines.judge import PLAIN_JUDGE, Judge, judge_body, read_reward
 from dynasor.engines.link import Link
 from dynasor.engines.protocol import Description, Meter, OnReport
 from dynasor.engines.sse import DONE
+from dynasor.engines.templates import FileTemplate, ServerTemplate, Template
 from dynasor.engines.transcript import Transcript
 from dynasor.engines.wire import (
     Completion,
@@ -75,7 +83,9 @@ class HttpEngine:
     `url` may end in `/v1` or not; `model` None takes the one that is served; `dialect` (a name of
     `dialects`) and `slots` are asked of the server where None; no byte for `seconds_limit` is an
     `EngineTimeout`; `judge` is what makes the model judge in `score`; `known_as` is what messages
-    call it (None: the URL). Raises `ConfigError` for a bad URL or a number out of range.
+    call it (None: the URL). `chat_template` is where the model's own template lies (see
+    `FileTemplate`): with it every generation is sent as text, and a prefix can be continued
+    whatever the server. Raises `ConfigError` for a bad URL, template or number.
     """
 
     url: str
@@ -88,6 +98,7 @@ class HttpEngine:
     api_key: str | None = field(default=None, repr=False)
     judge: Judge = PLAIN_JUDGE
     known_as: str | None = None
+    chat_template: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments; nothing is sent before `start`."""
@@ -97,6 +108,9 @@ class HttpEngine:
         self._named = dialect_named(self.dialect) if self.dialect is not None else None
         self._dialect = self._named or OPENAI
         self._model = self.model or ""
+        self._template: Template | None = None
+        if self.chat_template is not None:
+            self._template = FileTemplate(self.chat_template)
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         self._link = Link(
             self.address, api_root(self.url), self.seconds_limit, self.connect_seconds, headers
@@ -129,13 +143,17 @@ class HttpEngine:
         self, work: Generate, meter: Meter, on_report: OnReport | None = None
     ) -> Generated:
         """Generate one completion; the meter is right at every moment, also after an abort."""
-        if work.prompt.prefix:
+        if work.prompt.prefix and self.chat_template is None:
             self._require("prefix", "cannot continue a text that is given")
         transcript = Transcript(work, meter, on_report)
-        body = chat_body(self._dialect, self._model, work)
+        text = await self._rendered(work)
+        if text is None:
+            path, body = "/chat/completions", chat_body(self._dialect, self._model, work)
+        else:
+            path, body = "/completions", text_body(self._dialect, self._model, text, work)
         body |= {"stream": True, "stream_options": self._dialect.stream_options}
         try:
-            await self._follow(body, transcript)
+            await self._follow(path, body, transcript)
         except FOREIGN as exc:
             raise of_exception(self.address, exc, self.seconds_limit) from exc
         if transcript.finish_reason in BROKEN_OFF:
@@ -204,11 +222,17 @@ class HttpEngine:
             self._dialect = self._named or dialect_named("llama.cpp")
         self._link.headers |= self._dialect.headers
         self._model = model.id
+        supports = self._dialect.supports
+        if self.chat_template is not None:
+            supports |= {"prefix"}
+            self._template = FileTemplate(self.chat_template, has_start=bool(self._dialect.plain))
+        elif self._dialect.renders:
+            self._template = ServerTemplate(self._link, self._dialect.renders, model.id)
         return Description(
             model=model.id,
             slots=self.slots or (props.total_slots if props is not None else DEFAULT_SLOTS),
             context_tokens=_context(model, props),
-            supports=self._dialect.supports,
+            supports=supports,
         )
 
     async def _models(self) -> list[Model]:
@@ -237,8 +261,20 @@ class HttpEngine:
                 "vllm, sglang and llama.cpp can (the dialect can be named)",
             )
 
-    async def _follow(self, body: dict[str, Any], transcript: Transcript) -> None:
-        async with contextlib.aclosing(self._link.events("/chat/completions", body)) as events:
+    async def _rendered(self, work: Generate) -> str | None:
+        """Return a prompt as text where the chat endpoint will not do, None where it does.
+
+        It will not for what goes on after a prefix, nor for what is read while it runs in order
+        to be continued: a server that sets thoughts apart takes their tags away.
+        """
+        is_continued = bool(work.prompt.prefix) or work.report_every > 0
+        if self._template is None or not (is_continued or self.chat_template is not None):
+            return None
+        text = await self._template.render(work.prompt.messages)
+        return None if text is None else text + work.prompt.prefix
+
+    async def _follow(self, path: str, body: dict[str, Any], transcript: Transcript) -> None:
+        async with contextlib.aclosing(self._link.events(path, body)) as events:
             try:
                 async for payload in events:
                     if payload == DONE:

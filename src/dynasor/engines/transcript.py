@@ -83,9 +83,8 @@ class Transcript:
         )
 
     def _add_choice(self, choice: Choice) -> None:
-        listed = choice.logprobs.content if choice.logprobs is not None else None
-        # A server that ignores `stream` sends one message.
-        said = choice.delta or choice.message
+        listed = choice.logprobs.listed if choice.logprobs is not None else []
+        said = choice.said
         has_text = said is not None and self._add_text(said)
         if listed:
             self._logprobs += listed

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dynasor.core.program import Program
+from dynasor.programs.beam import Beam
 from dynasor.programs.best_of_n import BestOfN
+from dynasor.programs.chain_of_thought import ChainOfThought
+from dynasor.programs.mcts import Mcts
+from dynasor.programs.rebase import Rebase
 from dynasor.programs.self_consistency import SelfConsistency
 
-__all__ = ["BestOfN", "SelfConsistency", "programs"]
+__all__ = [
+    "Beam",
+    "BestOfN",
+    "ChainOfThought",
+    "Mcts",
+    "Rebase",
+    "SelfConsistency",
+    "programs",
+]
 
 
 def programs() -> dict[str, type[Program]]:
     """Return the programs that ship, by name."""
-    return {kind.name: kind for kind in (SelfConsistency, BestOfN)}
+    shipped = (SelfConsistency, BestOfN, Rebase, Beam, Mcts, ChainOfThought)
+    return {kind.name: kind for kind in shipped}

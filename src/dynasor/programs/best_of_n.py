@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from math import exp
 from typing import Any, Literal
 
 from dynasor.core.errors import CallFailed
@@ -11,10 +12,18 @@ from dynasor.core.program import Operation
 from dynasor.core.types import Answer, Generate, Generated, Prompt, Score, Scored
 from dynasor.programs.self_consistency import SelfConsistency
 
-__all__ = ["NEUTRAL", "BestOfN"]
+__all__ = ["NEUTRAL", "BestOfN", "confidence"]
 
 NEUTRAL = 0.5
 """The reward of what could not be scored: as good as not, for all that is known."""
+
+
+def confidence(mean_logprob: float | None) -> float | None:
+    """Return the geometric mean of tokens' probabilities, in [0, 1]; None where it is unknown.
+
+    `mean_logprob` is the mean of their natural logarithms.
+    """
+    return None if mean_logprob is None else exp(min(0.0, mean_logprob))
 
 
 @dataclass
@@ -22,15 +31,18 @@ class BestOfN(SelfConsistency):
     """Sample up to `cap` branches, score each whole branch, and answer with the best one.
 
     `choose` is `best` (the branch of the highest reward) or `vote` (the class of the highest sum
-    of rewards; arXiv 2206.02336). The knob is the number of branches. Certaindex: `entropy` over
-    the answers, and `reward`, the highest reward so far (paper, section 3.1, its form for Rebase).
-    A branch that cannot be scored counts for `NEUTRAL`. Only `vote` may stop early because its
-    leader cannot be overtaken: the best branch can still come.
+    of rewards; arXiv 2206.02336). `rewards` come from a `model` (the pool `reward`), or are the
+    generator's own `confidence`: the geometric mean of its tokens' probabilities. The knob is the
+    number of branches. Certaindex: `entropy` over the answers, and `reward`, the highest so far
+    (paper, section 3.1, its form for Rebase). A branch that cannot be scored counts for
+    `NEUTRAL`. Only `vote` may stop early because its leader cannot be overtaken: the best branch
+    can still come.
     """
 
     name = "best-of-n"
 
     choose: Literal["best", "vote"] = "best"
+    rewards: Literal["model", "confidence"] = "model"
     _best: tuple[float, Answer] | None = field(default=None, init=False, repr=False, compare=False)
     _highest: float = field(default=0.0, init=False, repr=False, compare=False)
 
@@ -38,14 +50,22 @@ class BestOfN(SelfConsistency):
         super().__post_init__()
         if self.choose == "best":
             self.votes = None  # nothing that a majority says is final
+        if self.rewards == "confidence":
+            self.has_logprobs = True
 
     def _weigh(self, work: Generate, sample: Generated) -> Generator[Operation, Any, float]:
-        try:
-            scored: Scored = yield Score((Prompt(work.prompt.messages, sample.text),))
-        except CallFailed:
+        reward: float | None = None
+        if self.rewards == "confidence":
+            reward = confidence(sample.mean_logprob)
+        else:
+            try:
+                scored: Scored = yield Score((Prompt(work.prompt.messages, sample.text),))
+                (reward,) = scored.rewards
+            except CallFailed:
+                pass
+        if reward is None:
             self.note("scores lost")
             return NEUTRAL
-        (reward,) = scored.rewards
         self._highest = max(self._highest, reward)
         return reward
 

@@ -106,7 +106,7 @@ class Mcts(TreeSearch):
             step = Branch(node.text + piece, tokens, node, unit)
             if node is not start:
                 node.children.append(step)
-            self._add(step)
+            self._add(step, sample.mean_logprob)
             steps.append(step)
             node = step
         node.is_finished = True

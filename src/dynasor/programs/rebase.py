@@ -117,7 +117,8 @@ class Rebase(TreeSearch):
             return exc
         if sample.finish_reason == "length":
             self.note("endless steps")
-            self._add(Node(parent.text + sample.text, sample.usage.completion_tokens, parent, unit))
+            cut = Node(parent.text + sample.text, sample.usage.completion_tokens, parent, unit)
+            self._add(cut, sample.mean_logprob)
             return None
         text = self._step_text(parent, sample)
         node = Node(text, sample.usage.completion_tokens, parent, unit)
@@ -125,4 +126,4 @@ class Rebase(TreeSearch):
         node.is_finished = (
             parent.is_blank if node.is_blank else self._has_answer(context.task, text)
         )
-        return self._add(node)
+        return self._add(node, sample.mean_logprob)

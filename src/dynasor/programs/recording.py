@@ -10,7 +10,7 @@ from msgspec import Struct
 from dynasor.core.chance import call_seed
 from dynasor.core.program import Ask, Context, Fork, Program, Sample, Strand
 from dynasor.core.task import Task
-from dynasor.core.types import Answer, Generate, Generated, Prompt, Sampling
+from dynasor.core.types import Answer, Generate, Generated, Prompt, Sampling, Score, Scored
 
 __all__ = ["Drawn", "Recording"]
 
@@ -18,7 +18,8 @@ __all__ = ["Drawn", "Recording"]
 class Drawn(Struct, frozen=True):
     """One sample: `is_counted` False where its tokens are an estimate, `answer` None without one.
 
-    `mean_logprob` is a natural logarithm, None where the engine gave none.
+    `mean_logprob` is a natural logarithm, None where the engine gave none; `reward` in [0, 1] is
+    None where nobody asked for one.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Drawn(Struct, frozen=True):
     mean_logprob: float | None
     seed: int
     finish_reason: str
+    reward: float | None = None
 
 
 @dataclass
@@ -37,8 +39,9 @@ class Recording(Program):
     Its answer's value is how many there are, its text a JSON array of `Drawn` in the order of
     their numbers. Sample n of a program with the seed `program_seed(seed, id)` is drawn with the
     seed that the n-th call of a live program with that id gets, so that what was recorded is what
-    would have been drawn. A sample that cannot be had fails the program: a question with fewer
-    samples than the others would end every replay at its own number.
+    would have been drawn. `is_scored` has a reward model judge each of them. A sample or a score
+    that cannot be had fails the program: a question with fewer samples than the others would end
+    every replay at its own number.
     """
 
     name = "recording"
@@ -48,6 +51,7 @@ class Recording(Program):
     temperature: float = 0.7
     top_p: float = 1.0
     has_logprobs: bool = False
+    is_scored: bool = False
     _drawn: dict[int, Drawn] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def execute(self, context: Context) -> Strand:
@@ -68,6 +72,10 @@ class Recording(Program):
             has_logprobs=self.has_logprobs,
         )
         sample: Generated = yield Sample(Generate(prompt, sampling))
+        reward: float | None = None
+        if self.is_scored:
+            scored: Scored = yield Score((Prompt(prompt.messages, sample.text),))
+            (reward,) = scored.rewards
         self._drawn[number] = Drawn(
             sample.text,
             sample.usage.completion_tokens,
@@ -76,6 +84,7 @@ class Recording(Program):
             sample.mean_logprob,
             seed,
             sample.finish_reason,
+            reward,
         )
         self.knob += 1
 

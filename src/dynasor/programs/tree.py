@@ -15,7 +15,7 @@ from dynasor.core.errors import CallFailed, ConfigError
 from dynasor.core.program import Context, Strand
 from dynasor.core.task import Task, takes_any_text
 from dynasor.core.types import Generate, Generated, Prompt, Sampling, Score, Scored
-from dynasor.programs.best_of_n import NEUTRAL, BestOfN
+from dynasor.programs.best_of_n import NEUTRAL, BestOfN, confidence
 
 __all__ = ["Node", "TreeSearch"]
 
@@ -27,7 +27,8 @@ class Node:
     `text` is the whole path up to and with this step, as a model goes on with it: empty for the
     root. `tokens` is what the step alone cost; `unit` the unit of the knob that made it, from 1;
     `reward` in [0, 1], None where it could not be scored. `is_finished`: nothing follows, and
-    `answer` is what the path came to, None without one.
+    `answer` is what the path came to, None without one. `length` and `logprob` are the tokens of
+    the whole path and the sum of their log-probabilities, None where that is unknown.
     """
 
     text: str = ""
@@ -37,6 +38,8 @@ class Node:
     reward: float | None = None
     is_finished: bool = False
     answer: str | None = None
+    length: int = 0
+    logprob: float | None = 0.0
 
     @property
     def worth(self) -> float:
@@ -74,18 +77,23 @@ class TreeSearch(BestOfN):
 
     def _work(self, task: Task, node: Node, tokens: int, stop: tuple[str, ...] = ()) -> Generate:
         """Return the request that goes on from a node."""
-        sampling = Sampling(tokens, self.temperature, self.top_p, stop)
+        sampling = Sampling(
+            tokens, self.temperature, self.top_p, stop, has_logprobs=self.has_logprobs
+        )
         return Generate(replace(self.prompt(task), prefix=node.text), sampling)
 
     def _left(self, node: Node) -> int:
         """Return how many tokens may still follow a node, at least 1."""
-        left, above = self.max_tokens, node
-        while above.parent is not None:
-            left -= above.tokens
-            above = above.parent
-        return max(1, left)
+        return max(1, self.max_tokens - node.length)
 
-    def _add(self, node: Node) -> Node:
+    def _add(self, node: Node, mean_logprob: float | None) -> Node:
+        """Take a new step into the tree; `mean_logprob` is that of its own tokens."""
+        parent = node.parent or Node()
+        node.length = parent.length + node.tokens
+        if mean_logprob is None or parent.logprob is None:
+            node.logprob = None
+        else:
+            node.logprob = parent.logprob + mean_logprob * node.tokens
         self.nodes.append(node)
         return node
 
@@ -97,7 +105,13 @@ class TreeSearch(BestOfN):
         return not takes_any_text(task) and task.extract(text) is not None
 
     def _score(self, context: Context, nodes: Sequence[Node]) -> Strand:
-        """Give nodes their rewards, in one call; equal texts are scored once."""
+        """Give nodes their rewards, in one call at most; equal texts are scored once."""
+        if self.rewards == "confidence":
+            for node in nodes:
+                known = None if node.logprob is None else node.logprob / max(1, node.length)
+                node.reward = confidence(known)
+            self.note("scores lost", sum(node.reward is None for node in nodes))
+            return
         texts = dict.fromkeys(node.text for node in nodes if node.text not in self._rewards)
         if texts:
             messages = self.prompt(context.task).messages
