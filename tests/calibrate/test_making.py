@@ -70,7 +70,15 @@ def test_behaviour_of_the_judged():
 
 def test_behaviour():
     """The knob is a share of the cap; tokens are those of finished branches."""
-    columns = ([90.0, 40.0], [4.0, 2.0], [6.0, 2.0], [1.0, 0.0], [0.5, 0.0], [60.0, 40.0])
+    columns = (
+        [90.0, 40.0],
+        [4.0, 2.0],
+        [6.0, 2.0],
+        [1.0, 0.0],
+        [0.5, 0.0],
+        [60.0, 40.0],
+        [0.0, 0.0],
+    )
     found = behaviour(Replayed(*(np.array(column) for column in columns)), 8)
     assert found.certaindex == (0.5, 0.0)
     assert found.knob == (0.5, 0.25)

@@ -187,7 +187,7 @@ def test_bad_trace(drift):
     refused(drift(), "version 2")
     path.unlink()
     write_trace(path, header(kind="chain"), [ChainLine("q", "q?", (Chain("so", 3),))])
-    refused(drift(), "kind chain")
+    refused(drift(), "kind 'chain'", "which program")
 
 
 def test_cap_beyond(drift):

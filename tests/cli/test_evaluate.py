@@ -242,11 +242,11 @@ def test_other_version(evaluate):
 
 
 def test_other_kind(evaluate):
-    """A trace of chains is no sampling trace."""
+    """A trace of chains that does not say which program thought them is refused."""
     write_trace(
         Path("t.jsonl"), header(kind="chain"), [ChainLine("q", "q?", (Chain("so", 3, "1"),))]
     )
-    refused(evaluate("--cap", "8"), "kind chain", "sampling")
+    refused(evaluate("--cap", "8"), "kind 'chain'", "which program")
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"hello\n", b"\xff\xfe", b"{}\n", b"[1]\n"])

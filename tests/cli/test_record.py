@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 from toys.recordings import seeded_engine
+from toys.refusals import refused
+from toys.searching import stepping_engine
 
 import dynasor.cli
 from dynasor.cli.record import record
@@ -66,6 +68,7 @@ def test_json(recorder):
     assert figures.pop("seconds") > 0
     assert figures == {
         "workload": "set",
+        "program": "self-consistency",
         "output": "trace.jsonl",
         "questions": 2,
         "found": 0,
@@ -185,3 +188,33 @@ def test_embedded_engine(recorder):
         for lines in (trace.lines, read_trace(Path("trace.jsonl")).lines)
     ]
     assert texts[0] == texts[1]
+
+
+def test_program(recorder):
+    """Another program than self-consistency makes a trace of its own kind."""
+    write("1+1?", "2+1?")
+    code, out, err = recorder(
+        "--program", "mcts:width=2", "-n", "3", "--searches", "2", engine=stepping_engine()
+    )
+    assert (code, err) == (0, "")
+    assert "finished paths  12" in out
+    trace = read_trace(Path("trace.jsonl"))
+    assert trace.header.kind == "tree"
+    assert trace.header.sampling["params"]["width"] == 2
+    assert [len(line.trees) for line in trace.lines] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--program", "tot"), ("program to record", "rebase")),
+        (("--program", "mcts:wdith=2"), ("'wdith'", "did you mean 'width'")),
+        (("--program", "rebase", "--policy", "beta:confidence=2"), ("beta",)),
+        (("--searches", "2"), ("leave out searches",)),
+    ],
+)
+def test_bad_program(recorder, options, words):
+    """A program that cannot be recorded is one line."""
+    write("1+1?")
+    refused(recorder(*options, engine=stepping_engine()), *words)
+    assert not Path("trace.jsonl").exists()

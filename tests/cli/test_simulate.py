@@ -543,11 +543,11 @@ def test_no_token_counts(simulate):
 
 
 def test_other_kind(simulate):
-    """A trace of chains is no sampling trace."""
+    """A trace of chains that does not say which program thought them is refused."""
     write_trace(
         Path("t.jsonl"), header(kind="chain"), [ChainLine("q", "q?", (Chain("so", 3, "1"),))]
     )
-    refused(simulate(), "kind chain", "sampling")
+    refused(simulate(), "kind 'chain'", "which program")
 
 
 def test_no_source(simulate):

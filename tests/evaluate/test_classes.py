@@ -156,10 +156,10 @@ def test_no_question(tmp_path):
 
 
 def test_another_kind(tmp_path):
-    """A trace of chains is refused by name."""
+    """A trace of chains that does not say what thought them is refused."""
     path = tmp_path / "chains.jsonl"
     write_trace(path, header(kind="chain"), [ChainLine("q", "q?", (Chain("so", 3),))])
-    with pytest.raises(UserError, match="kind 'chain'; this needs 'sampling'"):
+    with pytest.raises(UserError, match="kind 'chain' that does not say which program"):
         sort_trace(read_trace(path), Sorting())
 
 

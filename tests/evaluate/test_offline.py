@@ -142,7 +142,8 @@ def test_width():
 
 def outcomes(tokens, quality):
     count = len(tokens)
-    return Means(np.array(tokens, float), np.ones(count), np.ones(count), np.array(quality, float))
+    ones, worth = np.ones(count), np.array(quality, float)
+    return Means(np.array(tokens, float), ones, ones, worth, np.zeros(count))
 
 
 def test_nothing_spent():

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from toys.recorded import recorded
 
 from dynasor.core.errors import UserError
 from dynasor.core.types import PolicySpec
+from dynasor.evaluate.recorded import RecordedStep
 from dynasor.evaluate.replay import Job, replay
-from dynasor.evaluate.searches import search_units
+from dynasor.evaluate.searches import finished_paths, search_units, with_searches
 from dynasor.traces import Header, Node, Trace, Tree, TreeLine
 
 
@@ -64,3 +66,31 @@ def test_other_kinds_are_refused():
     """A trace of samples is no search."""
     with pytest.raises(UserError, match="kind 'sampling'; this needs 'tree'"):
         search_units(trace(kind="sampling"))
+
+
+def test_steps():
+    """A question's searches have every step, and the class of every finished path."""
+    assert [one.answer for one in finished_paths(LINE).samples] == ["7", "8", None]
+    found = with_searches(LINE, recorded("ab-", (1,)), "\n")
+    assert found.searches == (
+        (
+            RecordedStep(5, -1, 0.5),
+            RecordedStep(7, -1, 0.4),
+            RecordedStep(3, 0, 0.2, 0, is_finished=True),
+            RecordedStep(4, 1, 0.9, 1, is_finished=True),
+            RecordedStep(2, 1, 0.95, is_finished=True),
+            RecordedStep(6, -1, 0.1),
+        ),
+    )
+    assert (found.tokens, found.classes, found.rewards) == ((8, 13, 6), (0, 1, None), (0.2, 0.9, 0))
+    assert found.is_ordered
+    assert found.longest == 11
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"), [("so\n", None), ("\n", ""), ("  \n", " "), ("so", None), ("x", None)]
+)
+def test_blank_steps(text, blank):
+    """A step that says nothing is told from one that does."""
+    line = TreeLine("q", "q?", (Tree("rebase", 1, (Node(text, 1),)),))
+    assert with_searches(line, recorded("", ()), "\n").searches[0][0].blank == blank

@@ -1,6 +1,6 @@
 """Calibration: choose a policy on recorded questions, judge it on others, notice drift."""
 
-from dynasor.calibrate.candidates import CALIBRATED
+from dynasor.calibrate.candidates import CALIBRATED, tries_of
 from dynasor.calibrate.drift import Drift, compare_behaviour, read_behaviour
 from dynasor.calibrate.fit import Aim, Chosen, Measurements, calibrate_splits, halves, measure
 from dynasor.calibrate.making import behaviour, make_profile
@@ -18,4 +18,5 @@ __all__ = [
     "make_profile",
     "measure",
     "read_behaviour",
+    "tries_of",
 ]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dynasor.calibrate.candidates import FITTED, candidates
+from dynasor.calibrate.candidates import FITTED, Tries, candidates
 from dynasor.calibrate.skyline import fit_skyline
 from dynasor.core.allocation import EVEN
 from dynasor.core.errors import UnknownName, UserError
@@ -44,7 +45,7 @@ class Aim(Struct, frozen=True):
     errors of that: with few questions, one that gained on some and lost on others by chance must
     not look free. 0 takes the losses as they are.
     `seeds` shuffles of every question are replayed; `has_lock` adds the lossless lock to every
-    candidate. `program` is what the questions run.
+    candidate. `program` with `params` is what the questions run, and `tries` what is tried.
     """
 
     cap: int
@@ -55,6 +56,8 @@ class Aim(Struct, frozen=True):
     has_lock: bool = False
     program: str = "self-consistency"
     processes: int | None = None
+    params: dict[str, Any] = {}
+    tries: Tries = Tries()
 
 
 class Measurements(Struct, frozen=True):
@@ -157,7 +160,7 @@ def measure(
         spec
         for name in names
         if name not in FITTED
-        for spec in candidates(name, questions, aim.cap, aim.has_lock)
+        for spec in candidates(name, questions, aim.cap, aim.has_lock, aim.tries)
     ]
     if on_start is not None:
         on_start((len(specs) + 1) * aim.seeds)
@@ -184,7 +187,9 @@ def replay_specs(
     on_done: OnDone | None = None,
 ) -> list[Means]:
     """Replay policies at the aim's cap, width and shuffles; return every question's means."""
-    jobs = [Job(with_width(spec, aim.width), aim.cap, aim.program) for spec in specs]
+    jobs = [
+        Job(with_width(spec, aim.width), aim.cap, aim.program, params=aim.params) for spec in specs
+    ]
     replayed = replay_all(questions, jobs, range(aim.seeds), aim.processes, on_done)
     return [means(one) for one in replayed]
 

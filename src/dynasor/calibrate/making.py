@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynasor.calibrate.fit import Chosen, Measurements, halves
+from dynasor.config import format_program
+from dynasor.core.types import ProgramSpec
 from dynasor.evaluate.classes import Sorting
 from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.paired import Interval
@@ -26,12 +28,13 @@ def make_profile(
     fit, judge = halves(len(measured.questions), 0)
     held_out = [measured.questions[place] for place in judge]
     spec = with_width(first.spec, aim.width)
-    found = replay(held_out, Job(spec, aim.cap, aim.program), seed=0)
+    job = Job(spec, aim.cap, aim.program, params=aim.params)
+    found = replay(held_out, job, seed=0)
     return Profile(
         task=trace.header.task,
         workload=trace.header.workload,
         model=trace.header.model,
-        program=aim.program,
+        program=format_program(ProgramSpec(aim.program, aim.params)),
         policy=spec.name,
         params=spec.params,
         lock=spec.has_lock,

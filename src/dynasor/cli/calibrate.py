@@ -20,6 +20,7 @@ from dynasor.calibrate import (
     calibrate_splits,
     make_profile,
     measure,
+    tries_of,
 )
 from dynasor.cli.options import JsonOption
 from dynasor.cli.traces_given import (
@@ -35,20 +36,31 @@ from dynasor.cli.traces_given import (
     wide_console,
 )
 from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.evaluate.coded import Made, made_by
 from dynasor.evaluate.recorded import Recorded
 from dynasor.profile import Profile, Range
+from dynasor.programs import Mcts
+from dynasor.programs.chain_of_thought import ChainOfThought
 
 __all__ = ["calibrate", "summary"]
 
 DEFAULT = ("beta", "sequential")
+DEFAULT_CAP, DEFAULT_WIDTH = 20, 4
 LOOK = 4096
 """Bytes in which a profile says that it is one: the field is its first."""
 
 
 def calibrate(
-    path: Annotated[Path, typer.Argument(metavar="TRACE", help="A sampling trace with labels.")],
+    path: Annotated[Path, typer.Argument(metavar="TRACE", help="A recorded trace with labels.")],
     out: Annotated[Path, typer.Argument(metavar="PROFILE", help="The profile to write.")],
-    cap: Annotated[int, typer.Option("--cap", help="Most branches of one question.")] = 20,
+    cap: Annotated[
+        int | None,
+        typer.Option(
+            "--cap",
+            help="Most branches, or units of the program.",
+            show_default="20; of searches and thoughts what was recorded",
+        ),
+    ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,12 +68,19 @@ def calibrate(
             "-p",
             metavar="NAME",
             help=f"Policies to choose from; repeat it ({', '.join(CALIBRATED)}).",
-            show_default=", ".join(DEFAULT),
+            show_default=", ".join(DEFAULT) + "; of searches and thoughts what suits them",
         ),
     ] = None,
     in_flight: Annotated[
-        str, typer.Option("--in-flight", "-w", metavar="W", help="Branches in flight, or 'all'.")
-    ] = "4",
+        str | None,
+        typer.Option(
+            "--in-flight",
+            "-w",
+            metavar="W",
+            help="Branches in flight, or 'all'.",
+            show_default="4; of searches and thoughts what was recorded",
+        ),
+    ] = None,
     loss: LossOption = 0.1,
     caution: Annotated[
         float,
@@ -72,8 +91,13 @@ def calibrate(
         int, typer.Option("--splits", min=1, help="Random halves; the profile is the first's.")
     ] = 10,
     lock: Annotated[
-        bool, typer.Option("--lock/--no-lock", help="Also stop when the leader is safe.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--lock/--no-lock",
+            help="Also stop when the leader is safe.",
+            show_default="lock; of searches and thoughts no-lock",
+        ),
+    ] = None,
     labels: LabelsOption = "auto",
     grouping: GroupingOption = "task",
     cache: CacheOption = None,
@@ -86,21 +110,27 @@ def calibrate(
     every question the cap. Every number reported comes from questions that the choice did not
     see.
     """
-    names = tuple(policy or DEFAULT)
-    for name in names:
+    for name in policy or ():
         if name not in CALIBRATED:
             raise UnknownName("policy to calibrate:", name, CALIBRATED)
     _check_out(out)  # known before an hour's work
     console = Console(stderr=True)
     sorting = sorting_from(labels, grouping, cache, run_code)
     trace, questions = prepare(path, sorting, console)
+    made = made_by(trace)
+    is_own = made.cap is not None
+    names = tuple(policy or (_suited(made) if is_own else DEFAULT))
+    width = made.in_flight if is_own else DEFAULT_WIDTH
     aim = Aim(
-        cap=cap,
-        width=parse_width(in_flight),
+        cap=cap or made.cap or DEFAULT_CAP,
+        width=width if in_flight is None else parse_width(in_flight),
         loss=loss / 100,
         caution=caution,
         seeds=seeds,
-        has_lock=lock,
+        has_lock=not is_own if lock is None else lock,
+        program=made.program.name,
+        params=made.program.params,
+        tries=tries_of(made, questions),
     )
     measured, choices = _choose(questions, names, aim, splits, console)
     best = _best(choices)
@@ -122,6 +152,13 @@ def calibrate(
     shown.print(_table(choices, best))
     shown.print(summary(profile), markup=False)
     shown.print(f"\nwritten to {out}; use it with --profile {out}", markup=False)
+
+
+def _suited(made: Made) -> tuple[str, ...]:
+    """Return the policies that suit a program: how often it can be looked at differs."""
+    if made.program.name == ChainOfThought.name:
+        return ("stepwise", "length")
+    return ("threshold", "length", *(["stepwise"] if made.program.name == Mcts.name else []))
 
 
 def _check_out(out: Path) -> None:

@@ -14,7 +14,7 @@ from dynasor.calibrate import Drift, behaviour, compare_behaviour, read_behaviou
 from dynasor.cli.calibrate import summary
 from dynasor.cli.options import JsonOption
 from dynasor.cli.traces_given import RunCodeOption, prepare, sorting_from, wide_console
-from dynasor.config import format_policy, parse_policy
+from dynasor.config import format_policy, parse_policy, parse_program
 from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.replay import Job, replay
 from dynasor.profile import Behaviour, Profile, read_profile
@@ -87,7 +87,9 @@ def _live(
     # A replay does not need to know which answers are right.
     sorting = sorting_from("none", profile.grouping, None, run_code)
     trace, questions = prepare(path, sorting, console, needs_quality=False)
-    job = Job(with_width(profile.policy_spec(), profile.width), profile.cap, profile.program)
+    program = parse_program(profile.program)
+    policy = with_width(profile.policy_spec(), profile.width)
+    job = Job(policy, profile.cap, program.name, params=program.params)
     head = trace.header
     misfits = profile.misfits(model=head.model, task=head.task, workload=head.workload)
     return behaviour(replay(questions, job, seed=0), profile.cap), misfits

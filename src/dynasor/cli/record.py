@@ -1,4 +1,4 @@
-"""`dynasor record`: a data set in, a trace of many samples of every question out."""
+"""`dynasor record`: a data set in, a trace of samples, searches or thoughts out."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from dynasor.cli.options import (
     TaskOption,
     settings_from,
 )
-from dynasor.config import MOST_BRANCHES
+from dynasor.config import MOST_BRANCHES, parse_policy, parse_program
 from dynasor.core.errors import DynasorError
 from dynasor.datasets.questions import load_questions, workload_of
+from dynasor.programs import BestOfN, SelfConsistency
+from dynasor.programs.chain_of_thought import ChainOfThought
 from dynasor.record import RecordJob, Tally
 from dynasor.record import record as record_all
 from dynasor.traces.lines import shown
@@ -42,8 +44,36 @@ def record(
     ],
     samples: Annotated[
         int,
-        typer.Option("--samples", "-n", min=1, max=MOST_BRANCHES, help="Samples of each question."),
+        typer.Option(
+            "--samples",
+            "-n",
+            min=1,
+            max=MOST_BRANCHES,
+            help="Samples of each question; of a search or a thought its cap.",
+        ),
     ] = 20,
+    program: Annotated[
+        str,
+        typer.Option(
+            "--program",
+            metavar="NAME[:key=value,...]",
+            help="What to record: self-consistency, best-of-n, rebase, beam, mcts, "
+            "chain-of-thought.",
+        ),
+    ] = SelfConsistency.name,
+    searches: Annotated[
+        int, typer.Option("--searches", min=1, help="Searches, or thoughts, of each question.")
+    ] = 1,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="NAME[:key=value,...]",
+            help="In which grants a search gets its cap; it must never stop.",
+            show_default="even; mcts: even:in_flight=1",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Take the first so many questions only.")
     ] = None,
@@ -81,7 +111,10 @@ def record(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record samples of an engine; stopped at any moment, the same command does the rest."""
+    """Record samples of an engine, searches or thoughts, into a trace.
+
+    Stopped at any moment, the same command does the rest.
+    """
     settings = settings_from(
         config,
         engine=engine,
@@ -96,7 +129,17 @@ def record(
     questions = load_questions(
         dataset, limit, question_field=question_field, reference_field=reference_field
     )
-    job = RecordJob(questions, workload_of(dataset), out_path, samples, top_p, logprobs)
+    job = RecordJob(
+        questions,
+        workload_of(dataset),
+        out_path,
+        samples,
+        top_p,
+        logprobs,
+        program=parse_program(program),
+        searches=searches,
+        policy=None if policy is None else parse_policy(policy, has_lock=False),
+    )
     tally, seconds = run_shown(
         lambda watcher: record_all(job, settings, watcher), out_path, is_quiet=as_json
     )
@@ -111,6 +154,7 @@ def record(
 def _figures(job: RecordJob, tally: Tally, seconds: float) -> dict[str, Any]:
     return {
         "workload": job.workload,
+        "program": job.program.name,
         "output": shown(job.out_path),
         "questions": tally.total,
         "found": tally.found,
@@ -124,6 +168,13 @@ def _figures(job: RecordJob, tally: Tally, seconds: float) -> dict[str, Any]:
     }
 
 
+def _pieces(job: RecordJob) -> str:
+    """Name what the tally counts of a program."""
+    if job.program.name in (SelfConsistency.name, BestOfN.name):
+        return "samples"
+    return "chains" if job.program.name == ChainOfThought.name else "finished paths"
+
+
 def _facts(job: RecordJob, tally: Tally, seconds: float) -> dict[str, str]:
     facts = {"recorded": f"{tally.recorded:,} questions"}
     if tally.found:
@@ -132,7 +183,7 @@ def _facts(job: RecordJob, tally: Tally, seconds: float) -> dict[str, str]:
         facts["failed"] = f"{tally.failed:,}; the same command asks them again"
     if tally.samples:
         share = tally.unanswered / tally.samples
-        facts["samples"] = f"{tally.samples:,}, {share:.1%} of them without an answer"
+        facts[_pieces(job)] = f"{tally.samples:,}, {share:.1%} of them without an answer"
     if tally.completion_tokens:
         facts["tokens"] = f"{tally.completion_tokens:,} generated"
     return facts | {"time": f"{seconds:.1f} s", "trace": shown(job.out_path)}

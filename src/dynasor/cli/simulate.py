@@ -20,6 +20,7 @@ from dynasor.cli.simulation_given import (
     make_cluster,
     make_systems,
     read_given,
+    suited_systems,
 )
 from dynasor.cli.simulation_options import (
     AgingOption,
@@ -142,10 +143,12 @@ def simulate(
             token_budget=token_budget,
         )
     )
-    systems = make_systems(system, aging, calibrated)
+    systems = make_systems(system, aging, calibrated)  # known before an hour's work
     console = Console(stderr=True)
     sorting = sorting_from(labels, grouping, cache, run_code)
     given = read_given(source, asked, sorting, calibrated, console)
+    if not system and calibrated is None and (suited := suited_systems(given)):
+        systems = make_systems(suited, aging, None)
     _check_written(written, [trace.path for trace in given.traces.values()])
     _tell_misfits(calibrated, given, grouping, console)
     experiment = Experiment(given.workload, given.questions, cluster, horizon)

@@ -11,11 +11,13 @@ from typing import get_args
 from msgspec.structs import replace
 from rich.console import Console
 
-from dynasor.cli.traces_given import parse_rows, prepare
-from dynasor.config import parse_ordering
+from dynasor.cli.traces_given import parse_rows, prepare, usual_rows
+from dynasor.config import format_policy, parse_ordering, parse_policy
 from dynasor.core.allocation import EVEN
 from dynasor.core.errors import ConfigError
 from dynasor.evaluate.classes import Sorting
+from dynasor.evaluate.coded import Made, made_by
+from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.recorded import Recorded
 from dynasor.online.arrivals import visits
 from dynasor.online.cluster import Cluster
@@ -34,6 +36,7 @@ from dynasor.online.workload import (
 )
 from dynasor.online.workload_file import read_workload
 from dynasor.profile import Profile
+from dynasor.programs import SelfConsistency
 from dynasor.sim.engine_file import read_engine
 from dynasor.sim.kv import Eviction
 from dynasor.sim.presets import preset
@@ -52,6 +55,7 @@ __all__ = [
     "make_cluster",
     "make_systems",
     "read_given",
+    "suited_systems",
 ]
 
 DEFAULT_CAP = 20
@@ -124,13 +128,14 @@ def read_given(
 ) -> Given:
     """Read a workload file, or a trace as a workload of one part.
 
-    A trace's cap is the profile's, if there is one and nobody asks for another. Says on `console`
+    A trace's cap is the profile's, if there is one and nobody asks for another; of searches and
+    thoughts it is otherwise that of the recording. Says on `console`
     what is left out; raises `UserError` for what cannot be used.
     """
     if path.suffix == WORKLOAD:
         return _from_file(path, asked, sorting, console)
-    if asked.cap is None:
-        asked = replace_fields(asked, cap=DEFAULT_CAP if profile is None else profile.cap)
+    if asked.cap is None and profile is not None:
+        asked = replace_fields(asked, cap=profile.cap)
     return _from_trace(path, asked, sorting, console)
 
 
@@ -152,6 +157,8 @@ def _from_file(path: Path, asked: WorkloadAsked, sorting: Sorting, console: Cons
     if asked.scale is not None:
         workload = with_scale(workload, asked.scale)
     read = {one: _read(Path(one), sorting, console) for one in _traces(workload)}
+    parts = tuple(_by_its_program(part, made_by(read[part.trace][0])) for part in workload.parts)
+    workload = replace(workload, parts=parts)
     return Given(
         workload,
         {part.name: read[part.trace][0] for part in workload.parts},
@@ -174,17 +181,30 @@ def _from_trace(path: Path, asked: WorkloadAsked, sorting: Sorting, console: Con
     if programs is None and (asked.duration is None or isinstance(arrivals, Together)):
         programs = DEFAULT_PROGRAMS
     trace, questions = _read(path, sorting, console)
+    made = made_by(trace)
     part = Part(
         # A program's name is its part's and a number, with a slash between.
         trace.header.workload.replace("/", "-") or "trace",
         trace=str(path),
-        cap=asked.cap or DEFAULT_CAP,
+        cap=asked.cap or made.cap or DEFAULT_CAP,
         prompt_tokens=asked.prompt_tokens,
         shared_tokens=asked.shared_tokens or 0,
         deadline=_deadline(path, asked, questions, console),
     )
+    part = _by_its_program(part, made)
     workload = Workload((part,), arrivals, programs, asked.duration)
     return Given(workload, {part.name: trace}, {part.name: questions})
+
+
+def _by_its_program(part: Part, made: Made) -> Part:
+    """Return a part that runs what made its trace, unless it names another program.
+
+    What its own `params` say goes before the recorded parameters.
+    """
+    own = made.program
+    if made.cap is None or part.program not in (SelfConsistency.name, own.name):
+        return part
+    return replace(part, program=own.name, params={**own.params, **part.params})
 
 
 def _arrivals(asked: WorkloadAsked) -> Arrivals:
@@ -288,6 +308,25 @@ def make_systems(
             params=ordering.params,
         )
     return found
+
+
+def suited_systems(given: Given) -> list[str]:
+    """Return the systems to compare for programs that search or think, none for those that vote.
+
+    They are the usual ones, with policies that suit the first such program, and as much in flight
+    as was recorded.
+    """
+    makers = (made_by(trace) for trace in given.traces.values())
+    made = next((one for one in makers if one.cap is not None), None)
+    if made is None:
+        return []
+    baseline, own = (order.partition("/")[0] for order in DEFAULT_SYSTEMS)
+    suited = parse_policy(usual_rows(made)[-1], has_lock=False)
+    texts = {}
+    for order, policy in ((baseline, EVEN), (own, suited)):
+        width = made.in_flight
+        texts[order] = format_policy(policy if width is None else with_width(policy, width))
+    return [f"{order}/{text}" for order, text in texts.items()]
 
 
 def make_cluster(asked: ClusterAsked) -> Cluster:

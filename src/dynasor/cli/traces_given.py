@@ -9,13 +9,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dynasor.config import parse_policy
+from dynasor.config import format_policy, parse_policy
 from dynasor.core.allocation import make_policy
 from dynasor.core.errors import ConfigError, UserError
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.classes import GROUPINGS, LABELS, Sorting, default_cache, sort_trace
+from dynasor.evaluate.coded import Made
 from dynasor.evaluate.processes import cores
 from dynasor.evaluate.recorded import Recorded
+from dynasor.programs import Mcts
+from dynasor.programs.chain_of_thought import ChainOfThought
 from dynasor.traces import Trace, read_trace
 from dynasor.wiring import make_catalog
 
@@ -33,6 +36,7 @@ __all__ = [
     "parse_width",
     "prepare",
     "sorting_from",
+    "usual_rows",
     "wide_console",
 ]
 
@@ -42,7 +46,7 @@ WIDE = 120
 """Columns of a table that goes to a file or a pipe, where nothing need wrap."""
 
 TracesArgument = Annotated[
-    list[Path], typer.Argument(metavar="TRACE...", help="Sampling traces (see `dynasor trace`).")
+    list[Path], typer.Argument(metavar="TRACE...", help="Recorded traces (see `dynasor trace`).")
 ]
 WidthsOption = Annotated[
     list[str] | None,
@@ -110,6 +114,27 @@ def parse_rows(given: list[str]) -> dict[str, PolicySpec]:
     return rows
 
 
+def usual_rows(made: Made) -> list[str]:
+    """Return policies that suit the program of a trace, as they are written on a command line.
+
+    Its own, and one that asks again and again; searches level by level end where their recording
+    has an end.
+    """
+    kinds = make_catalog().programs
+    usual = kinds[made.program.name].usual_policy if made.program.name in kinds else None
+    at: object = {"entropy": 0.85, "reward": 0.99}
+    if usual is not None and "at" in usual.params:
+        at = usual.params["at"]
+    first = made.detect or max(1, (made.cap or 1) // 4)
+    rows = [PolicySpec("threshold", {"detect": first, "at": at})]
+    if made.program.name in (Mcts.name, ChainOfThought.name):
+        rows = [PolicySpec("stepwise", {"every": 1, "at": at})]
+    looks = 1 if usual is None else usual.params.get("detect", 1)
+    if usual is not None and usual.name != "even" and looks < (made.cap or 1):
+        rows.insert(0, usual)
+    return list(dict.fromkeys(format_policy(one) for one in rows))
+
+
 def wide_console() -> Console:
     """Return a console for tables: as wide as they are where the output goes to a file or pipe."""
     console = Console()
@@ -134,9 +159,9 @@ def prepare(
 ) -> tuple[Trace, list[Recorded]]:
     """Read a trace, sort its answers, and leave out what cannot be judged, saying so.
 
-    Raises `UserError` where nothing is left.
+    Raises `UserError` where nothing is left, and for searches that no program here made.
     """
-    trace = read_trace(path, "sampling")
+    trace = read_trace(path)
     with bar(console) as progress:
         task = progress.add_task("comparing answers", total=len(trace.lines))
         questions = sort_trace(trace, sorting, lambda: progress.advance(task))

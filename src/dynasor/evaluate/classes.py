@@ -20,9 +20,12 @@ from typing import Literal, get_args
 import msgspec
 
 from dynasor.core.errors import UserError
+from dynasor.evaluate.coded import Made, made_by
 from dynasor.evaluate.recorded import Recorded
+from dynasor.evaluate.searches import finished_paths, with_searches
+from dynasor.evaluate.thoughts import all_answers, with_thoughts
 from dynasor.tasks import task
-from dynasor.traces import Line, Sample, SamplingLine, Trace
+from dynasor.traces import ChainLine, Line, Sample, SamplingLine, Trace, TreeLine
 from dynasor.workers import Workers
 from dynasor.workers.sandbox import Sandbox
 
@@ -65,14 +68,13 @@ def default_cache() -> Path:
 def sort_trace(
     trace: Trace, sorting: Sorting, on_question: Callable[[], None] | None = None
 ) -> list[Recorded]:
-    """Sort and grade a sampling trace's answers; `on_question` is called as each is done.
+    """Sort and grade a trace's answers; `on_question` is called as each is done.
 
-    Raises `UserError` for a trace of another kind and for labels that it does not have.
+    The answers of a search are those of its finished paths, those of a chain of thought its probes'
+    and its own. Raises `UserError` for a trace that does not say which program made it, and for
+    labels that it does not have.
     """
-    if trace.header.kind != "sampling":
-        raise UserError(
-            f"{trace.path} is a trace of kind {trace.header.kind!r}; this needs 'sampling'"
-        )
+    made_by(trace)
     kept = _cache_file(trace, sorting)
     if kept is not None and kept.is_file():
         try:
@@ -118,15 +120,26 @@ async def _sort_all(
         Sandbox(is_allowed=sorting.run_code, processes=sorting.processes) if needs_sandbox else None
     )
     async with Workers(sorting.processes) as workers:
-        sorter = _Sorter(workers, sandbox, name, sorting)
+        sorter, made = _Sorter(workers, sandbox, name, sorting), made_by(trace)
 
         async def one(line: Line) -> Recorded:
-            assert isinstance(line, SamplingLine)  # the header said so, and the reader checked
-            found = await sorter.sort(line)
+            found = await _sort_line(sorter, line, made)
             on_question()
             return found
 
         return list(await asyncio.gather(*(one(line) for line in trace.lines)))
+
+
+async def _sort_line(sorter: _Sorter, line: Line, made: Made) -> Recorded:
+    """Sort a line's answers as if they were samples, then put each where it belongs."""
+    match line:
+        case SamplingLine():
+            return await sorter.sort(line)
+        case TreeLine():
+            return with_searches(line, await sorter.sort(finished_paths(line)), made.step_end)
+        case ChainLine():
+            answers = await sorter.sort(all_answers(line))
+            return with_thoughts(line, answers, made.every, made.cap or 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ question's mean over the shuffles.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -48,6 +49,7 @@ class Means(Struct, frozen=True):
     knob: Numbers
     launched: Numbers
     quality: Numbers
+    missing: Numbers
 
     def at(self, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Means:
         """Return the outcomes of the questions at these places."""
@@ -59,7 +61,8 @@ class Figures(Struct, frozen=True):
 
     `saved` is the share of even's tokens that it does not spend, `accuracy_change` its accuracy
     minus even's, in [-1, 1]; `tokens`, `knob` and `launched` are means a question. `width` is the
-    number of branches in flight, None for as many as the rule allows.
+    number of branches in flight, None for as many as the rule allows. `missing` is the share of
+    generations for which a recorded search had nothing new.
     """
 
     policy: str
@@ -71,13 +74,15 @@ class Figures(Struct, frozen=True):
     tokens: float
     knob: float
     launched: float
+    missing: float = 0.0
 
 
 class Plan(Struct, frozen=True):
     """What to evaluate: rows by label, caps, widths (None: all at once), and shuffles.
 
-    `loss` is the accuracy that the tuned length baseline may lose, in [0, 1]; `program` is what
-    every question runs; `policies` are one's own that rows name.
+    `loss` is the accuracy that the tuned length baseline may lose, in [0, 1], and `detect` after
+    how many units it looks; `program` with `params` is what every question runs; `policies` are
+    one's own that rows name.
     """
 
     rows: dict[str, PolicySpec]
@@ -88,6 +93,8 @@ class Plan(Struct, frozen=True):
     program: str = "self-consistency"
     processes: int | None = None
     policies: dict[str, type[Policy]] = {}
+    params: dict[str, Any] = {}
+    detect: int = 5
 
 
 def means(replayed: Sequence[Replayed]) -> Means:
@@ -125,6 +132,7 @@ def compare(label: str, cap: int, width: int | None, own: Means, even: Means) ->
         tokens=float(own.tokens.mean()),
         knob=float(own.knob.mean()),
         launched=float(own.launched.mean()),
+        missing=float(own.missing.sum() / max(1.0, own.launched.sum())),
     )
 
 
@@ -133,6 +141,7 @@ def evaluate_plan(
 ) -> list[Figures]:
     """Return the lines of all caps and widths: even, the plan's rows, tuned length, the oracle.
 
+    The oracle bounds a vote over independent samples: of searches and thoughts there is none.
     Raises `UserError` for a cap beyond what was recorded. `on_done` is called up to
     `steps(plan)` times.
     """
@@ -168,12 +177,14 @@ def _block(
     lines = [
         compare(label, cap, width, own, found[0]) for label, own in zip(rows, found, strict=True)
     ]
+    if any(one.is_ordered for one in questions):
+        return lines
     best = means([oracle(questions, cap, seed) for seed in seeds])
     return [*lines, compare("oracle", cap, width, best, found[0])]
 
 
 def _job(plan: Plan, spec: PolicySpec, cap: int, width: int | None) -> Job:
-    return Job(with_width(spec, width), cap, plan.program, plan.policies)
+    return Job(with_width(spec, width), cap, plan.program, plan.policies, plan.params)
 
 
 def tune_length(
@@ -188,7 +199,7 @@ def tune_length(
     It is tuned in hindsight, on what it is judged on: no deployed threshold does better. Where
     none is good enough, the threshold is 0: it never stops.
     """
-    specs = length_specs(questions, cap)
+    specs = length_specs(questions, cap, plan.detect)
     jobs = [_job(plan, spec, cap, width) for spec in specs]
     seeds = range(min(TUNING_SEEDS, plan.seeds))
     found = [means(one) for one in replay_all(questions, jobs, seeds, plan.processes, on_done)]
@@ -201,9 +212,12 @@ def tune_length(
     return specs[min(allowed)[1]]
 
 
-def length_specs(questions: Sequence[Recorded], cap: int) -> list[PolicySpec]:
-    """Return length baselines with thresholds from 0 (never stops) to the longest question."""
-    detect = min(5, cap)
+def length_specs(questions: Sequence[Recorded], cap: int, detect: int = 5) -> list[PolicySpec]:
+    """Return length baselines with thresholds from 0 (never stops) to the longest question.
+
+    They look after `detect` units.
+    """
+    detect = min(detect, cap)
     spent = [sum(one.tokens) / len(one.tokens) * detect for one in questions]
     levels = np.quantile(spent, np.linspace(0, 1, TUNING_STEPS - 1))
     return [

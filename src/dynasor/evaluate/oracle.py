@@ -27,5 +27,5 @@ def oracle(questions: Sequence[Recorded], cap: int, seed: int) -> Replayed:
         knob = votes.needed or 1
         last = knob - 1
         spent, sure = votes.tokens[last], votes.certaindex[last]
-        rows.append((spent, knob, knob, votes.quality[last], sure, spent))
+        rows.append((spent, knob, knob, votes.quality[last], sure, spent, 0))
     return Replayed(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))

@@ -1,11 +1,13 @@
 """Recorded questions as numbers: what a replay needs once every answer has its class.
 
 The texts are compared and graded once (`dynasor.evaluate.classes`); after that a question is its
-samples' classes, tokens and rewards, and each class's quality.
+samples' classes, tokens and rewards, and each class's quality. A question with searches or
+thoughts has these step by step besides, and its samples are the units of the first of them.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from random import Random
 
@@ -15,7 +17,73 @@ from msgspec import Struct
 from dynasor.core.certaindex import Tally
 from dynasor.core.errors import UserError
 
-__all__ = ["Recorded", "Trajectory", "check_cap", "trajectory"]
+__all__ = [
+    "Recorded",
+    "RecordedProbe",
+    "RecordedStep",
+    "RecordedThought",
+    "Trajectory",
+    "check_cap",
+    "trajectory",
+]
+
+
+class RecordedStep(Struct, frozen=True, array_like=True, gc=False):
+    """One step of a search.
+
+    `parent` is the place of the one before it, -1 for a first step; `reward` in [0, 1] None where
+    it was never scored; `group` the class of a finished path's answer, None without one.
+    `blank` is the text of a step that says nothing, without blanks or of one, None of any other.
+    `is_cut`: the model was stopped here by the limit of tokens.
+    """
+
+    tokens: int
+    parent: int
+    reward: float | None = None
+    group: int | None = None
+    is_finished: bool = False
+    blank: str | None = None
+    is_cut: bool = False
+
+
+class RecordedProbe(Struct, frozen=True, array_like=True, gc=False):
+    """What a chain of thought answered after `at` tokens: a class, for so many tokens more.
+
+    `logprob` is the mean log-probability of these tokens, None where the engine gave none.
+    """
+
+    at: int
+    group: int | None
+    tokens: int
+    logprob: float | None = None
+
+
+class RecordedThought(Struct, frozen=True, array_like=True, gc=False):
+    """One chain of thought: its tokens, the class of its final answer, its probes by `at`.
+
+    `thoughts` of its tokens stand before the tag that closes them, all of them where there is none.
+    `is_elicited`: it gave no answer by itself, `group` is that of its last probe. `is_cut`: it was
+    stopped before its end.
+    """
+
+    tokens: int
+    group: int | None
+    probes: tuple[RecordedProbe, ...]
+    thoughts: int
+    is_elicited: bool = False
+    is_cut: bool = False
+
+    def probe(self, at: int) -> RecordedProbe | None:
+        """Return the last probe up to `at` tokens; None before the first."""
+        place = bisect_right(self.probes, at, key=lambda probe: probe.at)
+        return self.probes[place - 1] if place else None
+
+    def said(self, at: int) -> int | None:
+        """Return the class of what is known after `at` tokens: a probe's, or the end's."""
+        if at >= self.tokens:
+            return self.group
+        probe = self.probe(at)
+        return None if probe is None else probe.group
 
 
 class Recorded(Struct, frozen=True):
@@ -26,7 +94,9 @@ class Recorded(Struct, frozen=True):
     mean log-probability; both are empty where nothing was recorded. `quality[c]` in [0, 1] is
     what class c is worth: 1 right and 0 wrong where there are references. `has_quality` is False
     where nothing says what is right. `is_ordered`: the samples are the units of one search, each
-    made in view of those before, and are not shuffled.
+    made in view of those before, and are not shuffled. `searches` are whole searches, their steps
+    in the order in which they were asked for, and `thoughts` chains of thought: a seed chooses
+    which of them is replayed.
     """
 
     id: str
@@ -38,6 +108,18 @@ class Recorded(Struct, frozen=True):
     rewards: tuple[float, ...] = ()
     logprobs: tuple[float, ...] = ()
     is_ordered: bool = False
+    searches: tuple[tuple[RecordedStep, ...], ...] = ()
+    thoughts: tuple[RecordedThought, ...] = ()
+
+    @property
+    def longest(self) -> int:
+        """The tokens of its longest completion, with the steps that it goes on from."""
+        paths = [_longest_path(steps) for steps in self.searches]
+        chains = [
+            one.tokens + max((probe.tokens for probe in one.probes), default=0)
+            for one in self.thoughts
+        ]
+        return max(paths or chains or self.tokens, default=0)
 
     def order(self, seed: int) -> list[int]:
         """Return the samples in the order of a seeded shuffle; units of a search as they came."""
@@ -50,6 +132,13 @@ class Recorded(Struct, frozen=True):
     def worth(self, group: int | None) -> float:
         """Return what an answer of this class is worth; no answer is worth nothing."""
         return 0.0 if group is None else self.quality[group]
+
+
+def _longest_path(steps: Sequence[RecordedStep]) -> int:
+    lengths: list[int] = []
+    for step in steps:
+        lengths.append(step.tokens + (lengths[step.parent] if step.parent >= 0 else 0))
+    return max(lengths, default=0)
 
 
 def check_cap(questions: Sequence[Recorded], cap: int) -> None:

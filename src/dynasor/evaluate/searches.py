@@ -1,14 +1,16 @@
-"""Recorded searches as `Recorded` questions: a unit of the knob is a sample, in its order."""
+"""Recorded searches as `Recorded` questions: step by step, and a unit of the knob as a sample."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
 
 from dynasor.core.errors import UserError
-from dynasor.evaluate.recorded import Recorded
-from dynasor.traces import Node, Trace, Tree, TreeLine
+from dynasor.evaluate.recorded import Recorded, RecordedStep
+from dynasor.traces import Node, Sample, SamplingLine, Trace, Tree, TreeLine
 
-__all__ = ["search_units"]
+__all__ = ["finished_paths", "search_units", "with_searches"]
 
 
 def search_units(trace: Trace, *, is_exact: bool = False) -> list[Recorded]:
@@ -31,6 +33,61 @@ def search_units(trace: Trace, *, is_exact: bool = False) -> list[Recorded]:
     return [_units(line, line.trees[0]) for line in lines]
 
 
+def finished_paths(line: TreeLine) -> SamplingLine:
+    """Return the finished paths of all searches as samples, to be compared and graded as such."""
+    samples = tuple(
+        Sample(node.text, 0, node.answer, reward=node.reward, is_right=node.is_right)
+        for node in _finished(line)
+    )
+    return SamplingLine(line.id, line.question, samples, line.reference, line.extra)
+
+
+def with_searches(line: TreeLine, paths: Recorded, step_end: str) -> Recorded:
+    """Return a question with its searches; `paths` are its finished paths, sorted and graded.
+
+    `step_end` is what ended the steps when they were made. The question's samples are the units of
+    its first search, as `search_units` has them.
+    """
+    groups = iter(paths.classes)
+    searches = tuple(
+        tuple(
+            _step(node, next(groups) if node.is_finished else None, step_end) for node in tree.nodes
+        )
+        for tree in line.trees
+    )
+    if not searches:
+        return paths
+    tree, steps = line.trees[0], searches[0]
+    units = range(1, tree.knob + 1)
+    best = [_best(tree.nodes, unit) for unit in units]
+    places = [None if one is None else tree.nodes.index(one) for one in best]
+    return replace(
+        paths,
+        classes=tuple(None if place is None else steps[place].group for place in places),
+        tokens=_spent(tree),
+        rewards=tuple(0.0 if one is None else one.reward or 0.0 for one in best),
+        is_ordered=True,
+        searches=searches,
+    )
+
+
+def _finished(line: TreeLine) -> Iterator[Node]:
+    return (node for tree in line.trees for node in tree.nodes if node.is_finished)
+
+
+def _step(node: Node, group: int | None, step_end: str) -> RecordedStep:
+    text = node.text.removesuffix(step_end)
+    return RecordedStep(
+        tokens=node.tokens,
+        parent=-1 if node.parent is None else node.parent,
+        reward=node.reward,
+        group=group,
+        is_finished=node.is_finished,
+        blank=None if node.text.strip() or node.is_cut else text[:1] and " ",
+        is_cut=node.is_cut,
+    )
+
+
 def _is_exact(line: TreeLine) -> bool:
     knobs = line.extra.get("exact_knobs")
     return knobs is None or len(knobs) == line.trees[0].knob
@@ -44,13 +101,18 @@ def _units(line: TreeLine, tree: Tree) -> Recorded:
         id=line.id,
         question=line.question,
         classes=tuple(None if one is None else answers.index(one.answer) for one in best),
-        tokens=tuple(
-            sum(node.tokens for node in tree.nodes if node.unit == unit)
-            for unit in range(1, tree.knob + 1)
-        ),
+        tokens=_spent(tree),
         quality=tuple(float(answer in right) for answer in answers),
         rewards=tuple(0.0 if one is None else one.reward or 0.0 for one in best),
         is_ordered=True,
+    )
+
+
+def _spent(tree: Tree) -> tuple[int, ...]:
+    """Return what each unit of a search cost."""
+    return tuple(
+        sum(node.tokens for node in tree.nodes if node.unit == unit)
+        for unit in range(1, tree.knob + 1)
     )
 
 

@@ -20,6 +20,7 @@ from dynasor.core.chance import program_seed
 from dynasor.core.events import Arrived
 from dynasor.core.types import PolicySpec, ProgramSpec
 from dynasor.datasets.rows import file_rows
+from dynasor.evaluate.coded import coded
 from dynasor.evaluate.recorded import Recorded
 from dynasor.evaluate.recording import RecordedTask
 from dynasor.online.deadlines import Difficulty, deadline_of
@@ -52,7 +53,8 @@ def arrived(visit: Visit, policy: PolicySpec) -> Arrived:
     The program's question is its id, by which everything else about it is found.
     """
     part = visit.part
-    params = {"question": visit.program, "task": RecordedTask.name, "cap": part.cap}
+    said = {"question": visit.program, "task": RecordedTask.name, "cap": part.cap}
+    params = {**part.params, **coded(part.program), **said}
     return Arrived(
         visit.program,
         ProgramSpec(part.program, params),

@@ -87,7 +87,7 @@ def check_fits(part: Part, questions: Sequence[Recorded], kv_tokens: int) -> Non
     """
 
     def needed(one: Recorded) -> int:
-        return part.shared_tokens + prompt_tokens(part, one) + max(one.tokens, default=0)
+        return part.shared_tokens + prompt_tokens(part, one) + one.longest
 
     longest = max(questions, key=needed, default=None)
     if longest is not None and needed(longest) > kv_tokens:

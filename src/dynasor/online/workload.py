@@ -7,7 +7,7 @@ that is a fraction of a capacity stays one until somebody has measured it and sa
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -66,7 +66,8 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of program in the mix.
 
     `trace` is the path of its recording, empty where the questions are handed over as they are;
-    `share` its weight among the parts. `policy` (as `NAME:key=value,...`) and `lock` go before
+    `share` its weight among the parts. `program` with its `params` is what runs, at a knob of at
+    most `cap`. `policy` (as `NAME:key=value,...`) and `lock` go before
     those of the run. A prompt has `shared_tokens` of instructions, the same for all programs of
     the part, and `prompt_tokens` of its own: None estimates them from the question's characters.
     """
@@ -76,6 +77,7 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True):
     share: float = 1.0
     cap: int = 20
     program: str = "self-consistency"
+    params: dict[str, Any] = {}
     tenant: str = ""
     policy: str | None = None
     lock: bool = True

@@ -1,56 +1,34 @@
-"""One run that records: what the trace lacks is drawn, and written line by line as it ends."""
+"""One run that records: what the trace lacks is had, and written line by line as it ends."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from dynasor.api import Dynasor, Result
-from dynasor.config import MOST_BRANCHES, Settings
-from dynasor.core.allocation import EVEN
-from dynasor.core.chance import program_seed
+from dynasor.config import Settings
 from dynasor.core.errors import ConfigError, DynasorError, EngineError
 from dynasor.datasets.questions import QuestionLine
 from dynasor.engines.protocol import Engine
-from dynasor.programs.recording import Drawn, Recording
+from dynasor.record.job import RecordJob
+from dynasor.record.keepers import Keeper, keeper_of
 from dynasor.tally import RunTally, Watcher
 from dynasor.tasks.groupings import BY_TASK
-from dynasor.traces import Header, Sample, SamplingLine, TraceError, TraceWriter, open_trace
+from dynasor.traces import Header, TraceError, TraceWriter, open_trace
 from dynasor.traces.format import VERSION
 
-__all__ = ["RecordJob", "Tally", "record"]
+__all__ = ["Tally", "record"]
 
 HOPELESS_QUESTIONS = 20
 """So many in a row that an engine let down: it is gone, and the rest would fail too."""
 
-_DRAWN = msgspec.json.Decoder(list[Drawn])
-
-
-@dataclass(frozen=True, slots=True)
-class RecordJob:
-    """`samples` of every question, 1 to 1,000, to be written to the trace `out_path`.
-
-    `workload` is what the trace calls the questions; `top_p` in (0, 1] is part of the sampling.
-    `has_logprobs` None asks for log-probabilities where all engines give them.
-    """
-
-    questions: Sequence[QuestionLine]
-    workload: str
-    out_path: Path
-    samples: int = 20
-    top_p: float = 1.0
-    has_logprobs: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Check the numbers; raises `ConfigError`."""
-        if not 1 <= self.samples <= MOST_BRANCHES:
-            raise ConfigError(f"samples is {self.samples}; expected 1 to {MOST_BRANCHES:,}")
-        if not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p is {self.top_p}; expected a number above 0, up to 1")
+FINISHED = ("cap", "done", "nothing granted")
+"""Reasons of an ending that the policy did not choose for what was found."""
+LOST = " lost"
+"""How a note ends that says that something is missing."""
 
 
 @dataclass(slots=True)
@@ -58,8 +36,9 @@ class Tally(RunTally):
     """Counts of one run; tokens are those of this run.
 
     Of `total` questions `found` were in the trace already and `recorded` are written now, with
-    `samples` samples of which `unanswered` give no answer; `failed` have lost a sample for good
-    and are not written: `error` says what happened to the latest of them.
+    `samples` samples (of a search: finished paths; of thoughts: chains) of which `unanswered` give
+    no answer; `failed` have lost a sample for good and are not written: `error` says what happened
+    to the latest of them.
     """
 
     recorded: int = 0
@@ -79,13 +58,14 @@ async def record(
     watcher: Watcher[Tally],
     engines: Sequence[Engine] | None = None,
 ) -> Tally:
-    """Sample every question that the trace does not have yet; return the counts.
+    """Record every question that the trace does not have yet; return the counts.
 
-    All samples go through the scheduler, with even allocation and no lock. They are seeded by
-    `settings.seed` and the question's id: a rerun asks for the same ones. A line's place in the
-    trace is that of its end. `engines` None takes those of the settings.
+    All calls go through the scheduler, with even allocation or the job's policy, and no lock. They
+    are seeded by `settings.seed` and the question's id: a rerun asks for the same ones. A line's
+    place in the trace is that of its end. `engines` None takes those of the settings.
 
-    Raises `UserError` for settings that cannot be used and for a trace that was begun otherwise,
+    Raises `UserError` for settings that cannot be used, for a trace that was begun otherwise, and
+    for a policy that stops a program before its cap,
     `EngineError` where no engine can be reached at the start, and `DynasorError` where engines
     fail one question after another or the trace cannot be written. A question that fails alone
     raises nothing: it is counted, and the next run asks it again.
@@ -93,12 +73,12 @@ async def record(
     # No two answers are compared here, so nothing that compares them need be there.
     settings = settings.model_copy(update={"grouping": BY_TASK})
     async with Dynasor(engines, settings=settings) as dynasor:
-        has_logprobs = _has_logprobs(job, dynasor)
-        with TraceWriter(job.out_path, _header(job, dynasor, has_logprobs)) as writer:
+        keeper = keeper_of(job, settings, dynasor.machine.catalog, _has_logprobs(job, dynasor))
+        with TraceWriter(job.out_path, _header(job, dynasor, keeper)) as writer:
             left = _left(job, writer)
             tally = Tally(len(job.questions), len(job.questions) - len(left))
             watcher.moved(tally)
-            await _Run(dynasor, job, has_logprobs, writer, tally, watcher).ask_all(left)
+            await _Run(dynasor, job, keeper, writer, tally, watcher).ask_all(left)
             return tally
 
 
@@ -108,23 +88,17 @@ def _has_logprobs(job: RecordJob, dynasor: Dynasor) -> bool:
     return all("logprobs" in one.supports for one in dynasor.machine.descriptions.values())
 
 
-def _header(job: RecordJob, dynasor: Dynasor, has_logprobs: bool) -> Header:
+def _header(job: RecordJob, dynasor: Dynasor, keeper: Keeper) -> Header:
     """Return what the whole trace has in common: what must be given again to go on with it."""
     settings = dynasor.settings
     return Header(
         dynasor_trace=VERSION,
-        kind="sampling",
+        kind=keeper.kind,
         workload=job.workload,
         model=next(iter(dynasor.machine.descriptions.values())).model,
         task=settings.task,
         seed=settings.seed,
-        sampling={
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
-            "top_p": job.top_p,
-            "samples": job.samples,
-            "logprobs": has_logprobs,
-        },
+        sampling=keeper.sampling,
     )
 
 
@@ -156,7 +130,7 @@ class _Run:
 
     dynasor: Dynasor
     job: RecordJob
-    has_logprobs: bool
+    keeper: Keeper
     writer: TraceWriter
     tally: Tally
     watcher: Watcher[Tally]
@@ -177,42 +151,45 @@ class _Run:
             raise first from first.__cause__
 
     async def _ask(self, question: QuestionLine) -> None:
-        settings = self.dynasor.settings
-        program = Recording(
-            question.question,
-            task=settings.task,
-            cap=self.job.samples,
-            seed=program_seed(settings.seed, question.id),
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            top_p=self.job.top_p,
-            has_logprobs=self.has_logprobs,
-        )
-        result: Result = await self.dynasor.submit(
-            program, policy=EVEN, program_id=question.id, workload=self.job.workload
-        )
-        self.tally.bill(result.spending)
-        if result.error is not None or result.text is None:
-            self._lose(question, result)
+        """Run what a question needs, and write its line where all of it was had."""
+        handles = [
+            self.dynasor.submit(
+                program,
+                policy=self.keeper.policy,
+                program_id=name,
+                workload=self.job.workload,
+            )
+            for name, program in self.keeper.programs(question).items()
+        ]
+        results = [await handle for handle in handles]
+        for result in results:
+            self.tally.bill(result.spending)
+        short = next((one for one in results if one.error is not None or one.text is None), None)
+        lost = next((note for one in results for note in one.notes if note.endswith(LOST)), "")
+        if short is not None or lost:
+            self._lose(question, short, lost)
         else:
-            self._write(question, _DRAWN.decode(result.text))
+            self._write(question, results)
         self.watcher.moved(self.tally)
 
-    def _write(self, question: QuestionLine, drawn: list[Drawn]) -> None:
-        assert len(drawn) == self.job.samples
-        extra = question.extra
-        estimated = sum(one.tokens for one in drawn if not one.is_counted)
-        if estimated:
-            extra = {**extra, "estimated_tokens": estimated}
+    def _write(self, question: QuestionLine, results: Sequence[Result]) -> None:
+        for result in results:
+            if result.reason not in FINISHED:
+                raise ConfigError(
+                    f"the policy stopped question {question.id!r} ({result.reason}) after "
+                    f"{result.knob} of {self.job.samples} units; a recording needs them all: give "
+                    "a policy that never stops, such as 'even' or 'threshold:at=1'"
+                )
+        kept = self.keeper.keep(question, results)
+        extra = {**question.extra, **kept.line.extra}
+        if kept.estimated:
+            extra["estimated_tokens"] = kept.estimated
             self._warn_of_estimates()
-        samples = tuple(_sample(one) for one in drawn)
-        self.writer.append(
-            SamplingLine(question.id, question.question, samples, question.reference, extra)
-        )
+        self.writer.append(msgspec.structs.replace(kept.line, extra=extra))
         self.let_down = 0
         self.tally.recorded += 1
-        self.tally.samples += len(samples)
-        self.tally.unanswered += sum(one.answer is None for one in samples)
+        self.tally.samples += kept.pieces
+        self.tally.unanswered += kept.unanswered
 
     def _warn_of_estimates(self) -> None:
         if not self.has_warned:
@@ -222,11 +199,13 @@ class _Run:
                 "(`estimated_tokens` in a line's `extra` says how many)"
             )
 
-    def _lose(self, question: QuestionLine, result: Result) -> None:
+    def _lose(self, question: QuestionLine, result: Result | None, lost: str) -> None:
         """Count a question that failed; raises `DynasorError` where there is no more hope."""
+        error = None if result is None else result.error
         self.tally.failed += 1
-        self.tally.error = f"{question.id!r}: {result.error or result.status}"
-        if not (isinstance(result.error, EngineError) and result.error.is_retryable):
+        what = lost if result is None else result.error or result.status
+        self.tally.error = f"{question.id!r}: {what}"
+        if not (isinstance(error, EngineError) and error.is_retryable):
             self.let_down = 0  # a refusal is an answer, if not a sample
             return
         self.let_down += 1
@@ -237,14 +216,3 @@ class _Run:
                 f"{done:,} of {self.tally.total:,} are in {self.job.out_path}: see to the engine "
                 "and run the same command again"
             )
-
-
-def _sample(one: Drawn) -> Sample:
-    return Sample(
-        text=one.text,
-        tokens=one.tokens,
-        answer=one.answer,
-        mean_logprob=one.mean_logprob,
-        seed=one.seed,
-        finish_reason=one.finish_reason,
-    )

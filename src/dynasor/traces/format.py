@@ -106,13 +106,19 @@ class Probe(Struct, frozen=True, omit_defaults=True):
 
 
 class Chain(Struct, frozen=True, omit_defaults=True):
-    """One chain of thought: its text, its tokens, its final answer, and probes in order of `at`."""
+    """One chain of thought: its text, its tokens, its final answer, and probes in order of `at`.
+
+    `finish_reason` says why it ended (`stop`, `length`; `cap`: the recording had no more rounds).
+    `is_elicited`: it gives no answer by itself, `answer` is that of its last probe.
+    """
 
     text: str
     tokens: Count
     answer: str | None = None
     probes: tuple[Probe, ...] = ()
     seed: int | None = None
+    finish_reason: str = "stop"
+    is_elicited: bool = False
 
 
 class ChainLine(Struct, frozen=True, omit_defaults=True):
@@ -132,7 +138,9 @@ class Node(Struct, frozen=True, omit_defaults=True):
     before it. `tokens` is what this step alone cost. `unit` is the unit of the knob that made it,
     from 1: the iteration, or the rank of its path in a search of some width. A search with a
     smaller knob `k` would have made exactly the nodes with `unit <= k`. `answer` is given at
-    finished paths only (`is_finished`), None there where the path has none.
+    finished paths only (`is_finished`), None there where the path has none. `is_right`: a verdict
+    that came with the data. `seed`: what it was drawn with; the steps of one call share it.
+    `is_cut`: the model was stopped here by the limit of tokens.
     """
 
     text: str
@@ -143,6 +151,8 @@ class Node(Struct, frozen=True, omit_defaults=True):
     is_finished: bool = False
     answer: str | None = None
     is_right: bool | None = None
+    seed: int | None = None
+    is_cut: bool = False
 
 
 class Tree(Struct, frozen=True, omit_defaults=True):
