@@ -86,7 +86,8 @@ class Even:
         tokens, quality = (
             each.mean(axis=0)[rows, knob - 1] for each in (self.tokens, self.quality)
         )
-        return Means(tokens, knob.astype(float), knob.astype(float), quality)
+        knobs = knob.astype(float)
+        return Means(tokens, knobs, knobs, quality, np.zeros(len(knobs)))
 
 
 def shuffles(questions: Sequence[Recorded], seeds: int) -> int:
