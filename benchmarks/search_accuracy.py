@@ -1,7 +1,7 @@
 """Accuracy over tokens of the searches and of self-consistency, live, on held-out problems.
 
-    scripts/bench search_accuracy [--judge ENGINE] [--program rebase] [--json FILE]
-                                  [--picture FILE] [--work DIR]
+    scripts/bench search_accuracy [--rewards confidence] [--judge ENGINE] [--program rebase]
+                                  [--json FILE] [--picture FILE] [--work DIR]
 
 All programs run under even allocation, each problem once a seed. Columns are means a question:
 `tokens` sampled, `prompt` tokens of these calls, `judge` tokens (what the reward engine read, and
@@ -61,6 +61,8 @@ KNOBS = {
     "beam": (16, 32),
 }
 """The paper's (table 2), and ours for what it does not have."""
+CONFIDENCE, BALANCE = "confidence", 0.02
+"""Confidences lie closer together than a judge's rewards: Rebase's softmax is sharper for them."""
 ONE_BY_ONE = PolicySpec("even", {"in_flight": 1}, has_lock=False)
 CHOOSE = ("best", "vote")
 COLOURS = {
@@ -77,28 +79,32 @@ Runs = list[list[Found]]
 """What was found of every question under every seed: `[question][seed]`."""
 
 
-def cells(programs: Sequence[str]) -> dict[tuple[str, int], Cell]:
+def cells(programs: Sequence[str], rewards: str = "model") -> dict[tuple[str, int], Cell]:
     """Return what must run, by program and knob: the largest knob where it holds the others."""
     found: dict[tuple[str, int], Cell] = {}
     for name in programs:
         kind = WATCHED[name]
         for knob in KNOBS[name][-1:] if kind.is_prefixed else KNOBS[name]:
             policy = ONE_BY_ONE if name == MCTS else EVEN
-            found[name, knob] = Cell(f"{name} {knob}", maker(name, knob), policy)
+            found[name, knob] = Cell(f"{name} {knob}", maker(name, knob, rewards), policy)
     return found
 
 
-def maker(name: str, knob: int) -> Any:
+def maker(name: str, knob: int, rewards: str) -> Any:
     """Return what makes a program of a question."""
-    return lambda question: WATCHED[name](question, task=TASK, cap=knob)
+    params: dict[str, Any] = {} if name == SC else {"rewards": rewards}
+    if name == "rebase" and rewards == CONFIDENCE:
+        params["balance"] = BALANCE
+    return lambda question: WATCHED[name](question, task=TASK, cap=knob, **params)
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run what is missing, and sum up."""
     problems = evaluation(options.questions)
     programs = [name for name in KNOBS if name in (options.program or KNOBS)]
-    asked = cells(programs)
-    with Work(options.work, "runs", conditions(options), Found) as work:
+    asked = cells(programs, options.rewards)
+    same = {**conditions(options), "rewards": options.rewards}
+    with Work(options.work, "runs", same, Found) as work:
         await alternate(list(asked.values()), problems, options, work, as_found)
         runs = {
             where: [
@@ -113,6 +119,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "live": options.live,
         "engine": options.engine,
         "judge": options.judge or options.engine,
+        "rewards": options.rewards,
         "rows": rows(runs),
         "notes": dict(sum((noted(found) for found in runs.values()), Counter())),
     }
@@ -192,8 +199,9 @@ def at_tokens(curve: tuple[Numbers, Numbers], tokens: float) -> Numbers:
 def show(found: dict[str, Any]) -> None:
     """Print the table as Markdown."""
     print(
-        f"{found['questions']} problems, {found['seeds']} seeds, engine {found['engine']}, judge "
-        f"{found['judge']}, {found['live']} problems at once; means a question\n"
+        f"{found['questions']} problems, {found['seeds']} seeds, engine {found['engine']}, rewards "
+        f"from {found['rewards']}, judge {found['judge']}, {found['live']} problems at once; "
+        "means a question\n"
     )
     heads = ("program", "knob", "answer", "accuracy %", "tokens", "prompt", "judge", "calls")
     heads = (*heads, "seconds", "beyond SC, points", "own")
@@ -266,6 +274,9 @@ def main() -> None:
     """Measure, print, write and draw."""
     parser = arguments((__doc__ or "").split("\n", 1)[0], "search_accuracy")
     parser.add_argument("--judge", help="reward engine: URL or GGUF file; the engine if left out")
+    parser.add_argument(
+        "--rewards", choices=("model", CONFIDENCE), default="model", help="where rewards come from"
+    )
     parser.add_argument("--program", action="append", choices=KNOBS, help="only this one")
     options = parser.parse_args()
     finish(options, asyncio.run(measure(options)), show, draw)

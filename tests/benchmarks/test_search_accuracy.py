@@ -79,7 +79,15 @@ def test_the_curve_between_two_caps(script, runs):
 def test_figures_are_shown_and_drawn(script, runs, tmp_path, capsys):
     """The table has a row a knob, and the picture is a file."""
     rows = script.rows({("self-consistency", 20): [[runs(["right"] * 20)], [runs(["wrong"] * 20)]]})
-    head = {"questions": 2, "seeds": 1, "live": 16, "engine": "e", "judge": "j", "notes": {}}
+    head = {
+        "rewards": "model",
+        "questions": 2,
+        "seeds": 1,
+        "live": 16,
+        "engine": "e",
+        "judge": "j",
+        "notes": {},
+    }
     script.show({**head, "rows": rows})
     assert "| self-consistency | 20 | vote | 50.0 [0.0, 100.0] |" in capsys.readouterr().out
     script.draw({**head, "rows": rows}, tmp_path / "a.svg")

@@ -216,7 +216,7 @@ def test_program(command):
     lines = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in out.splitlines()[-4:]}
     assert (lines["answer"], lines["certaindex"]) == ("42", "entropy 1.00, reward 0.75")
     assert lines["stopped"] == "the cap is used up"
-    assert lines["spent"].startswith("2 of 2 branches, 10 tokens, ")
+    assert lines["spent"].startswith("2 of 2 branches, 9 tokens, ")  # one text is scored once
     assert "votes" not in out
 
 

@@ -63,6 +63,6 @@ def test_unknown(sampling):
 
 def test_codes():
     """A program that goes on from texts is told how a recording writes them."""
-    assert coded("mcts") == {"step_end": "\n"}
+    assert coded("mcts") == {"step_end": "\n", "rewards": "model"}
     assert set(coded("chain-of-thought")) == {"think_start", "think_end", "probe"}
     assert coded("self-consistency") == {}

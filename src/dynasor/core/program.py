@@ -219,7 +219,8 @@ class Program(ABC):
 
     def note(self, mishap: str, count: int = 1) -> None:
         """Count something that went wrong and was borne with."""
-        self.notes[mishap] = self.notes.get(mishap, 0) + count
+        if count:
+            self.notes[mishap] = self.notes.get(mishap, 0) + count
 
     @abstractmethod
     def execute(self, context: Context) -> Strand:
