@@ -156,7 +156,7 @@ def _serves_both(name: str, settings: Settings, engines: Mapping[str, Engine]) -
 
 
 def _place(address: str) -> str:
-    return api_root(address) if address.startswith("http") else address
+    return api_root(address) if "://" in address else address
 
 
 def _make_reward_engine(name: str, settings: Settings) -> Engine:
@@ -183,7 +183,7 @@ def _make_reward_engine(name: str, settings: Settings) -> Engine:
 
 def _reward_template(settings: Settings) -> WriteOut | None:
     path = settings.reward_template
-    return None if path is None else FileTemplate(path).whole
+    return None if path is None else FileTemplate(path, setting="reward_template").whole
 
 
 def _judge(settings: Settings, otherwise: Judge) -> Judge:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from plays import Gate, Single, answers, boxed, even, one, sums
 
-from dynasor import Dynasor, Extensions, SelfConsistency
+from dynasor import BestOfN, Dynasor, Extensions, SelfConsistency
 from dynasor.config import Settings
 from dynasor.core.allocation import Grant, Stop
 from dynasor.core.errors import ConfigError, EngineUnreachable, JournalError, UnknownName
@@ -198,6 +198,14 @@ async def test_policy_without_votes():
             dynasor.submit(Single("q"))
         assert dynasor._handles == {}
         assert (await dynasor.run(Single("q"), policy="even")).answer == "1"
+
+
+async def test_nobody_scores():
+    """A program whose paths nobody can score is refused before it has spent anything."""
+    async with Dynasor(answers("1")) as dynasor:
+        with pytest.raises(ConfigError, match='best-of-n.*reward_engine.*rewards="confidence"'):
+            dynasor.submit(BestOfN("q"))
+        assert dynasor._handles == {}
 
 
 # Engines.

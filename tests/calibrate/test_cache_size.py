@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dynasor.calibrate.cache_size import CacheSize, cache_size, read_cache_size
@@ -38,8 +40,9 @@ def test_metrics(text, size):
 
 
 async def test_in_this_process():
-    """An embedded engine's cache is its slots' contexts."""
-    assert await cache_size(LlamaCppEngine(slots=4), SAYS) == CacheSize(400)
+    """An embedded engine's cache is the contexts of all its places."""
+    assert await cache_size(LlamaCppEngine(Path("a.gguf"), slots=4), SAYS) == CacheSize(400)
+    assert await cache_size(LlamaCppEngine(slots=4), SAYS) == CacheSize(800)
 
 
 async def test_of_a_stranger():

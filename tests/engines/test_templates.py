@@ -257,6 +257,7 @@ async def test_named_templates(folder):
         ("[]", "JSON object"),
         ("{}", "no template"),
         (json.dumps({"chat_template": "{% if %}"}), "chat_template"),
+        (json.dumps({"chat_template": ["x"]}), "no template"),
         ("\udce9", "cannot be read"),
     ],
 )
@@ -267,6 +268,12 @@ def test_bad_files(folder, content, complaint):
     with pytest.raises(ConfigError, match=complaint) as caught:
         FileTemplate(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_mistyped_file(folder):
+    """A file that is not there is refused, whatever else its folder holds; the setting is named."""
+    with pytest.raises(ConfigError, match="reward_template .*templat.jinja.*no such file"):
+        FileTemplate(folder / "chat_templat.jinja", setting="reward_template")
 
 
 def test_missing_file(tmp_path):

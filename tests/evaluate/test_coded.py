@@ -9,7 +9,8 @@ from toys.traces import header
 
 from dynasor.core.errors import UserError
 from dynasor.core.types import PolicySpec, ProgramSpec
-from dynasor.evaluate.coded import coded, made_by
+from dynasor.evaluate.coded import check_recorded, coded, made_by
+from dynasor.evaluate.recorded import Recorded
 from dynasor.traces import Trace
 
 
@@ -64,5 +65,15 @@ def test_unknown(sampling):
 def test_codes():
     """A program that goes on from texts is told how a recording writes them."""
     assert coded("mcts") == {"step_end": "\n", "rewards": "model"}
-    assert set(coded("chain-of-thought")) == {"think_start", "think_end", "probe"}
+    assert set(coded("chain-of-thought")) == {"max_tokens", "think_start", "think_end", "probe"}
     assert coded("self-consistency") == {}
+
+
+def test_what_was_recorded():
+    """A search or a chain of thought is refused on recordings of another kind."""
+    samples = Recorded("q", "?", (0,), (3,), (1.0,))
+    check_recorded("self-consistency", [samples])
+    with pytest.raises(UserError, match="'rebase' needs recorded searches.*'q' has none"):
+        check_recorded("rebase", [samples])
+    with pytest.raises(UserError, match="needs recorded thoughts"):
+        check_recorded("chain-of-thought", [samples])

@@ -289,6 +289,17 @@ def test_chunked():
     assert len(grown) > 1
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 9.0])
+def test_chunks_count_the_same_rounds(share):
+    """In pieces there are as many rounds as in one stream, and no text is asked about twice."""
+    whole, pieces = (
+        Show(model(settling(40)), EVEN, chunked=chunked, share=share) for chunked in (False, True)
+    )
+    assert pieces.answered.knob == whole.answered.knob
+    places = [probe.at for probe in pieces.program.traces[0].probes]
+    assert len(places) == len(set(places))
+
+
 def test_chunks_end_where_a_probe_is_due():
     """Without probes to come the rest is one piece."""
     show = Show(model(settling(40)), EVEN, chunked=True, share=0.0)

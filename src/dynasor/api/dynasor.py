@@ -163,6 +163,7 @@ class Dynasor:
         deadline_seconds = options.get("deadline_seconds")
         if deadline_seconds is not None and not deadline_seconds > 0:
             raise ConfigError(f"deadline_seconds is {deadline_seconds}; it must be positive")
+        self._check_rewards(program)
         self._register(type(program))
         described = _describe(program)
         fresh = self.machine.catalog.build_program(described)
@@ -248,6 +249,16 @@ class Dynasor:
         for misfit in self._profile.misfits(program=program.name):
             logging.getLogger("dynasor").warning(
                 "warning: %s: %s; calibrate for it", self.settings.profile, misfit
+            )
+
+    def _check_rewards(self, program: Program) -> None:
+        """Refuse a program whose paths nobody here can score, before it has spent anything."""
+        described = self.machine.reward_descriptions.values()
+        is_scored = getattr(program, "rewards", "") == "model"
+        if is_scored and not any("score" in one.supports for one in described):
+            raise ConfigError(
+                f"program {program.name!r} has its paths scored, and no engine here can: name a "
+                'reward_engine, or give the program rewards="confidence"'
             )
 
     def _register(self, kind: type[Program]) -> None:

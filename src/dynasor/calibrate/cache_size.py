@@ -37,7 +37,7 @@ class CacheSize(Struct, frozen=True):
 async def cache_size(engine: Engine, description: Description) -> CacheSize | None:
     """Ask a started engine what its KV cache holds; None where it does not say."""
     if isinstance(engine, LlamaCppEngine) and description.context_tokens is not None:
-        return CacheSize(description.slots * description.context_tokens)
+        return CacheSize(engine.places * description.context_tokens)
     if not isinstance(engine, HttpEngine):
         return None
     headers = {"Authorization": f"Bearer {engine.api_key}"} if engine.api_key else {}

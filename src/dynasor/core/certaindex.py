@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import log
+from math import exp, log
 
-__all__ = ["Tally", "Votes", "entropy_certaindex"]
+__all__ = ["Tally", "Votes", "confidence", "entropy_certaindex"]
 
 
 def entropy_certaindex(sizes: Iterable[int]) -> float:
@@ -28,6 +28,14 @@ def entropy_certaindex(sizes: Iterable[int]) -> float:
     if total < 2:
         return 0.0
     return 1.0 if largest == total else weighted / (total * log(total))
+
+
+def confidence(mean_logprob: float | None) -> float | None:
+    """Return the geometric mean of tokens' probabilities, in [0, 1]; None where it is unknown.
+
+    `mean_logprob` is the mean of their natural logarithms.
+    """
+    return None if mean_logprob is None else exp(min(0.0, mean_logprob))
 
 
 @lru_cache(maxsize=4096)

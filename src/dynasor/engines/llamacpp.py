@@ -84,6 +84,11 @@ class LlamaCppEngine:
         """The file, as it was given; `embedded` for the shipped model."""
         return "embedded" if self.path is None else str(self.path)
 
+    @property
+    def places(self) -> int:
+        """Prompts whose caches are kept, those of calls in flight among them."""
+        return self.slots * (KEPT_PROMPTS if self.path is None else 1)
+
     async def start(self) -> Description:
         """Load the model, off the event loop.
 
@@ -181,9 +186,8 @@ class LlamaCppEngine:
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.model_alias = {path.stem}
-        places = self.slots * (KEPT_PROMPTS if self.path is None else 1)
-        params.n_parallel = places
-        params.n_ctx = places * self.context_tokens
+        params.n_parallel = self.places
+        params.n_ctx = self.places * self.context_tokens
         params.kv_unified = False
         params.warmup = False
         params.verbosity = SILENT

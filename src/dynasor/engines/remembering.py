@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dynasor.core.errors import EngineGarbage
+from dynasor.core.errors import EngineError, EngineGarbage
 from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
 from dynasor.engines.kept import Kept
 from dynasor.engines.protocol import Description, Engine, Meter, OnReport
@@ -60,8 +60,11 @@ class RememberingEngine:
                 scored = await self._ask(ours, meter)
                 known.update(zip(ours, scored.rewards, strict=True))
                 usage = scored.usage
-            else:  # whoever asks may fail or be aborted: then the text is missing still
-                await asyncio.wait([self._underway[missing[0]]])
+            else:  # whoever asks may be aborted: then the text is missing still
+                asked = self._underway[missing[0]]
+                await asyncio.wait([asked])
+                if (error := asked.exception()) is not None:
+                    raise error
         if usage == Usage():
             meter.is_counted = True
         return Scored(tuple(known[item] for item in work.items), usage)
@@ -87,11 +90,17 @@ class RememberingEngine:
             for item, reward in zip(items, scored.rewards, strict=True):
                 if 0.0 <= reward <= 1.0:
                     self._kept.put(item, reward)
+        except EngineError as exc:  # all who wait for it would fail too, one after the other
+            asked.set_exception(exc)
+            asked.exception()  # nobody may be waiting
+            raise
+        else:
             return scored
         finally:
             for item in items:
                 del self._underway[item]
-            asked.set_result(None)
+            if not asked.done():
+                asked.set_result(None)
 
     async def embed(self, work: Embed, meter: Meter) -> Embedded:
         """Have the engine embed."""

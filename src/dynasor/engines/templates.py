@@ -96,16 +96,22 @@ class FileTemplate:
     """A template in a file: a model's folder, its `tokenizer_config.json`, or a Jinja file.
 
     `has_start`: whether the text keeps the token that begins a text; most servers add their own.
+    `setting` is what messages call it.
     Raises `ConfigError` for a file that cannot be read or holds no template, and where jinja2 is
     not installed. As transformers does it:
     https://huggingface.co/docs/transformers/chat_templating
     """
 
-    def __init__(self, path: Path, *, has_start: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, has_start: bool = False, setting: str = "chat_template"
+    ) -> None:
         self._path = path
         self._has_start = has_start
-        source, self._tokens = _read_template(path)
-        self._template = self._compile(source)
+        try:
+            source, self._tokens = _read_template(path)
+            self._template = self._compile(source)
+        except ConfigError as exc:
+            raise ConfigError(f"{setting} {exc}") from exc
 
     async def render(self, messages: Sequence[Message]) -> str:
         """Return the rendering; raises `EngineRefused` where the template refuses the messages."""
@@ -132,7 +138,7 @@ class FileTemplate:
                 ImmutableSandboxedEnvironment,
             )
         except ImportError as exc:
-            raise ConfigError("chat_template needs jinja2: pip install jinja2") from exc
+            raise ConfigError("needs jinja2: pip install jinja2") from exc
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
@@ -141,7 +147,7 @@ class FileTemplate:
         try:
             return environment.from_string(source)
         except jinja2.TemplateError as exc:
-            raise ConfigError(f"chat_template {self._path}: {exc}") from exc
+            raise ConfigError(f"{self._path}: {exc}") from exc
 
 
 def roles(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -157,15 +163,18 @@ def _read_template(path: Path) -> tuple[str, dict[str, str]]:
     if tokens_in.is_file() or path.suffix == ".json":
         config = _json(tokens_in)
     separate = folder / SEPARATE if path.is_dir() else path
+    if not path.is_dir() and not path.is_file():
+        raise ConfigError(f"{path}: there is no such file")
     if separate.suffix != ".json" and separate.is_file():
         return _text(separate), _special(config)
     template = config.get("chat_template")
     if isinstance(template, list):
-        named = {each.get("name"): each.get("template") for each in template}
+        listed = [each for each in template if isinstance(each, dict)]
+        named = {each.get("name"): each.get("template") for each in listed}
         template = named.get("default")
     if not isinstance(template, str):
         raise ConfigError(
-            f"chat_template {path}: no template there; expected a model's folder, its {CONFIG} "
+            f"{path}: no template there; expected a model's folder, its {CONFIG} "
             f"with a chat_template, or its {SEPARATE}"
         )
     return template, _special(config)
@@ -185,9 +194,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(_text(path))
     except json.JSONDecodeError as exc:
-        raise ConfigError(f"chat_template {path}: not JSON ({exc})") from exc
+        raise ConfigError(f"{path}: not JSON ({exc})") from exc
     if not isinstance(value, dict):
-        raise ConfigError(f"chat_template {path}: expected a JSON object")
+        raise ConfigError(f"{path}: expected a JSON object")
     return value
 
 
@@ -195,7 +204,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"chat_template {path} cannot be read: {exc}") from exc
+        raise ConfigError(f"{path} cannot be read: {exc}") from exc
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:

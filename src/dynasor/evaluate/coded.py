@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
-from dynasor.config import parse_policy
+from dynasor.config import MOST_BRANCHES, parse_policy
 from dynasor.core.errors import UserError
 from dynasor.core.types import PolicySpec, ProgramSpec
+from dynasor.evaluate.recorded import Recorded
 from dynasor.evaluate.search_tape import STEP_END
 from dynasor.evaluate.thought_tape import CLOSED, PROBE
 from dynasor.programs import Beam, Mcts, Rebase, SelfConsistency
 from dynasor.programs.chain_of_thought import ChainOfThought
 from dynasor.traces import Trace
 
-__all__ = ["Made", "coded", "made_by"]
+__all__ = ["Made", "check_recorded", "coded", "made_by"]
 
 # Whatever the rewards came from, a replay reads those that were recorded.
 _STEPS: dict[str, Any] = {"step_end": STEP_END, "rewards": "model"}
-_THOUGHTS: dict[str, Any] = {"think_start": "", "think_end": CLOSED, "probe": PROBE}
+# A recorded chain ends where it ended: at its own end, or where it was cut.
+_THOUGHTS: dict[str, Any] = {
+    "max_tokens": 1 << 30,
+    "think_start": "",
+    "think_end": CLOSED,
+    "probe": PROBE,
+}
 _CODES = {
     Rebase.name: _STEPS,
     Beam.name: _STEPS,
@@ -73,7 +81,7 @@ def made_by(trace: Trace) -> Made:
         )
     return Made(
         program=ProgramSpec(name, params),
-        cap=cap * int(params.get("chains", 1)),
+        cap=min(MOST_BRANCHES, cap * int(params.get("chains", 1))),
         policy=parse_policy(policy, has_lock=False) if isinstance(policy, str) else None,
         every=int(params.get("every", 1)),
     )
@@ -82,3 +90,16 @@ def made_by(trace: Trace) -> Made:
 def coded(program: str) -> dict[str, Any]:
     """Return the parameters with which a program reads and writes a recording's codes."""
     return dict(_CODES.get(program, {}))
+
+
+def check_recorded(program: str, questions: Iterable[Recorded]) -> None:
+    """Raise `UserError` where a search or a chain of thought is to run on other recordings."""
+    if program not in _CODES:
+        return
+    wants = "thoughts" if program == ChainOfThought.name else "searches"
+    for question in questions:
+        if not getattr(question, wants):
+            raise UserError(
+                f"program {program!r} needs recorded {wants}, and question {question.id!r} has "
+                f"none; record some with `dynasor record --program {program}`"
+            )

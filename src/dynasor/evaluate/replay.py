@@ -25,7 +25,7 @@ from dynasor.core.errors import DynasorError
 from dynasor.core.events import Arrived
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import PolicySpec, ProgramSpec
-from dynasor.evaluate.coded import coded
+from dynasor.evaluate.coded import check_recorded, coded
 from dynasor.evaluate.processes import in_processes, without_collector
 from dynasor.evaluate.recorded import Recorded, check_cap
 from dynasor.evaluate.recording import RecordedTask, Recording
@@ -92,6 +92,7 @@ def replay(questions: Sequence[Recorded], job: Job, seed: int) -> Replayed:
 
 def _replay(questions: Sequence[Recorded], job: Job, seed: int, shipped: Catalog) -> Replayed:
     check_cap(questions, job.cap)
+    check_recorded(job.program, questions)
     recording = Recording()
     for question in questions:
         recording.add(question.id, question, seed)

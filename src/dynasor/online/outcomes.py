@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from dynasor.core.errors import UserError
+from dynasor.evaluate.coded import check_recorded
 from dynasor.evaluate.recorded import Recorded, check_cap
 from dynasor.online.workload import Deadline, Part, WorkloadError
 from dynasor.programs import BestOfN, SelfConsistency
@@ -52,6 +53,7 @@ def check_questions(part: Part, questions: Sequence[Recorded]) -> None:
             f"part {part.name!r}: every sample of its trace has 0 tokens, so that nothing says "
             "how long a call runs; take a trace with token counts"
         )
+    check_recorded(part.program, questions)
     unscored = sum(not one.rewards for one in questions)
     if part.program == BestOfN.name and unscored:
         raise WorkloadError(

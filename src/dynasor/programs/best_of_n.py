@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from math import exp
 from typing import Any, Literal
 
+from dynasor.core.certaindex import confidence
 from dynasor.core.errors import CallFailed
 from dynasor.core.program import Operation
 from dynasor.core.types import Answer, Generate, Generated, Prompt, Score, Scored
 from dynasor.programs.self_consistency import SelfConsistency
 
-__all__ = ["NEUTRAL", "BestOfN", "confidence"]
+__all__ = ["NEUTRAL", "BestOfN"]
 
 NEUTRAL = 0.5
 """The reward of what could not be scored: as good as not, for all that is known."""
-
-
-def confidence(mean_logprob: float | None) -> float | None:
-    """Return the geometric mean of tokens' probabilities, in [0, 1]; None where it is unknown.
-
-    `mean_logprob` is the mean of their natural logarithms.
-    """
-    return None if mean_logprob is None else exp(min(0.0, mean_logprob))
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
+from dynasor.core.certaindex import confidence
 from dynasor.core.errors import CallFailed, ConfigError
 from dynasor.core.program import (
     Ask,
@@ -36,7 +37,6 @@ from dynasor.programs.probing import (
     Trace,
     agreement,
     asking,
-    confidence_of,
     elected,
     has_hesitation,
 )
@@ -171,8 +171,12 @@ class ChainOfThought(Program):
     def _round(self, task: Task, trace: Trace) -> Strand:
         """Settle a round, after its probe where one is due; return whether more may follow.
 
-        A stream does not wait for its probe: the rounds after it are read meanwhile.
+        A stream does not wait for its probe: the rounds after it are read meanwhile. The end of a
+        piece whose last report came already is no round of its own.
         """
+        if trace.tokens - trace.read < self.every:
+            return True
+        trace.read = trace.tokens
         self._rounds += 1
         if self._rounds >= self.cap:
             return False  # this unit is settled with the trace's end
@@ -214,7 +218,9 @@ class ChainOfThought(Program):
         if group is None:
             self.note("probes without answer")
         tokens = sample.usage.completion_tokens
-        probe = Probe(at, len(thoughts), said, answer, group, tokens, confidence_of(sample))
+        probe = Probe(
+            at, len(thoughts), said, answer, group, tokens, confidence(sample.mean_logprob)
+        )
         trace.probes.append(probe)
         trace.pause()
         return probe
@@ -234,7 +240,10 @@ class ChainOfThought(Program):
         if trace.group is None:
             if reason != "stop":
                 self.note(f"traces cut at {'the cap' if reason == 'cap' else 'max_tokens'}")
-            trace.closing = yield from self._elicit(task, trace)
+            latest = trace.probes[-1] if trace.probes else None
+            if latest is None or latest.at < trace.tokens:  # or it was asked just here
+                latest = yield from self._elicit(task, trace)
+            trace.closing = latest
             if trace.closing is not None:
                 trace.answer, trace.group = trace.closing.answer, trace.closing.group
         trace.is_ended = True

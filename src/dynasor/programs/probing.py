@@ -6,20 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf
+from math import inf
 
 from msgspec.structs import replace
 
 from dynasor.core.certaindex import entropy_certaindex
 from dynasor.core.program import Thread
-from dynasor.core.types import Answer, Generate, Generated, Prompt, Sampling
+from dynasor.core.types import Answer, Generate, Prompt, Sampling
 
 __all__ = [
     "Probe",
     "Trace",
     "agreement",
     "asking",
-    "confidence_of",
     "elected",
     "has_hesitation",
 ]
@@ -63,11 +62,6 @@ def asking(prompt: Prompt, text: str, max_tokens: int) -> Generate:
     return Generate(replace(prompt, prefix=prompt.prefix + text), sampling)
 
 
-def confidence_of(sample: Generated) -> float | None:
-    """Return the geometric mean of the tokens' probabilities, None where none are known."""
-    return None if sample.mean_logprob is None else exp(min(0.0, sample.mean_logprob))
-
-
 def elected(verdicts: Iterable[tuple[int, Answer] | None]) -> Answer | None:
     """Return the first answer of the class that most verdicts name, ties to the first named."""
     groups: Counter[int] = Counter()
@@ -106,7 +100,7 @@ class Trace:
     `text` and `tokens` are what the model wrote in its stream, `probes` what was asked beside it,
     in order. When it has ended (`is_ended`), `answer` and its class `group` are what it came to,
     None without one; `closing` is the probe that said so, None where the trace itself did.
-    `is_lost`: its call failed for good.
+    `is_lost`: its call failed for good; `read`: its tokens at the latest round.
     """
 
     seed: int
@@ -119,6 +113,7 @@ class Trace:
     is_ended: bool = False
     is_lost: bool = False
     prober: Thread | None = None
+    read: int = 0
     _earliest: float = 0.0
 
     def due_at(self, share: float, first: int) -> float:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from dynasor.core.certaindex import confidence
 from dynasor.core.errors import CallFailed, ConfigError
 from dynasor.core.program import Context, Strand
 from dynasor.core.task import Task, takes_any_text
 from dynasor.core.types import Generate, Generated, Prompt, Sampling, Score, Scored
-from dynasor.programs.best_of_n import NEUTRAL, BestOfN, confidence
+from dynasor.programs.best_of_n import NEUTRAL, BestOfN
 
 __all__ = ["Node", "TreeSearch"]
 

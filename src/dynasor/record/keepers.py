@@ -50,6 +50,9 @@ ELSEWHERE = frozenset({*SAID_ELSEWHERE, *SAMPLING, "seed", "has_logprobs"})
 KEEPING: dict[str, type[Program]] = {**SEARCHES, ChainOfThought.name: Thoughts}
 """What runs in a program's place, by its name."""
 
+TINY = 1e-9
+"""A confidence of 0 has no logarithm."""
+
 _DRAWN = msgspec.json.Decoder(list[Drawn])
 _THOUGHTS = msgspec.json.Decoder(list[Thought])
 _STEPS = msgspec.json.Decoder(list[Step])
@@ -286,13 +289,17 @@ def _node(step: Step) -> Node:
     )
 
 
+def _logprob(confidence: float | None) -> float | None:
+    return None if confidence is None else log(max(confidence, TINY))
+
+
 def _chain(thought: Thought) -> Chain:
     return Chain(
         text=thought.text,
         tokens=thought.tokens,
         answer=thought.answer,
         probes=tuple(
-            Probe(one.at, one.answer, one.tokens, one.confidence and log(one.confidence))
+            Probe(one.at, one.answer, one.tokens, _logprob(one.confidence))
             for one in thought.probes
         ),
         seed=thought.seed,

@@ -205,7 +205,8 @@ class _Run:
         self.tally.failed += 1
         what = lost if result is None else result.error or result.status
         self.tally.error = f"{question.id!r}: {what}"
-        if not (isinstance(error, EngineError) and error.is_retryable):
+        is_gone = isinstance(error, EngineError) and error.is_retryable
+        if not is_gone and result is not None:
             self.let_down = 0  # a refusal is an answer, if not a sample
             return
         self.let_down += 1
