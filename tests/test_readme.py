@@ -17,6 +17,7 @@ from dynasor.cli import app
 from dynasor.config import parse_policy
 from dynasor.core.allocation import make_policy, policies
 from dynasor.core.ordering import orderings
+from dynasor.programs import programs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,9 +89,21 @@ def test_python_example():
     assert all(hasattr(Dynasor, name) for owner, name in used if owner == "dynasor")
 
 
+def table_of(title):
+    """Return what stands in code in the first column of a section's tables."""
+    section = README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+    return [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
+
+
+def test_programs():
+    """The table shows every program that ships."""
+    assert set(table_of("Which algorithm?")) == set(programs())
+
+
 def test_policies():
     """The table shows policies as they may be written; docs/policies.md has them all."""
-    shown = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)
+    shown = table_of("How far a question goes")
     for text in shown:
         make_policy(parse_policy(text), policies())
     assert {"even", "beta", "sequential"} <= {parse_policy(text).name for text in shown}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import exp, nan
 
 import msgspec
 import pytest
@@ -12,9 +12,12 @@ from toys.searches import FLAWS, Script, endless, search, tree_holds
 from toys.stage import Stage, catalog, in_order
 from toys.words import Words, compare, said
 
+from dynasor import Dynasor
 from dynasor.core.events import Event
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import PolicySpec, Score, Scored, Usage
+from dynasor.engines.scripted import ScriptedEngine
+from dynasor.programs import Beam, BestOfN, Mcts, Rebase
 from dynasor.programs.tree import Node
 
 KINDS = ["rebase", "beam", "mcts"]
@@ -301,3 +304,28 @@ def test_any_order(kind, policy, slots, deadline, params, moves):
         play.check()
     play.check_end()
     play.check_replay()
+
+
+def test_confidence():
+    """Rewards are the geometric mean of the probabilities along the whole path; nobody is asked."""
+    search = Rebase("q", rewards="confidence")
+    first = search._add(Node("a\n", 2, Node()), -0.5)
+    second = search._add(Node("a\nb\n", 3, first), -0.1)
+    unknown = search._add(Node("a\nb\nc\n", 1, second), None)
+    after = search._add(Node("a\nb\nc\nd\n", 1, unknown), -0.1)
+    assert list(search._score(None, [first, second, unknown, after])) == []
+    assert first.reward == pytest.approx(exp(-0.5))
+    assert second.reward == pytest.approx(exp(-1.3 / 5))
+    assert (unknown.reward, after.reward) == (None, None)
+    assert search.notes == {"scores lost": 2}
+
+
+@pytest.mark.parametrize("kind", [BestOfN, Rebase, Beam, Mcts])
+async def test_confidence_of_an_engine(kind):
+    """With log-probabilities from the engine, no program needs anybody who scores."""
+    engine = ScriptedEngine(lambda work: "so it is \\boxed{4}")
+    async with Dynasor(engine) as dynasor:
+        result = await dynasor.run(kind("q", cap=4, rewards="confidence"), policy="even")
+    assert (result.answer, result.knob) == ("4", 4)
+    assert 0 < result.certaindex["reward"] < 1
+    assert result.notes == {}
