@@ -10,6 +10,7 @@ import pytest
 from toys.refusals import refused
 
 from dynasor.calibrate.loads import Plan
+from dynasor.engines.llamacpp import KEPT_PROMPTS
 from dynasor.engines.scripted import ScriptedEngine
 from dynasor.sim.engine_file import read_engine
 
@@ -117,6 +118,6 @@ def test_embedded(command):
     code, out, _ = command("fit-engine", "embedded", *arguments)
     assert (code, "tiny: 4 sequences at once" in out) == (0, True)
     found = read_engine(Path("e.json"))
-    assert found.kv_tokens == 4 * 768
+    assert found.kv_tokens == KEPT_PROMPTS * 4 * 768
     assert found.step.base > 0
     assert found.fit.calls == 4 * 2 * (1 + 2 + 4)
