@@ -51,6 +51,7 @@ Spread = dict[str, float | None]
 
 __all__ = [
     "BASE_OVER_SOLO",
+    "CROWDS",
     "EVEN",
     "OURS",
     "PAPER",
@@ -86,6 +87,8 @@ BRACKET = 1.15
 """A search begins so much below and above where it is told to."""
 PAPER = PolicySpec("threshold", has_lock=False)
 """The paper's: once, after five branches, at a certaindex of 0.7 (its table 1)."""
+CROWDS = PolicySpec("sequential", {"confidence": 0.9, "final": 0.5, "in_flight": 2})
+"""For crowds: less is asked for, and less is in flight when a question stops."""
 OURS = PolicySpec("sequential")
 
 

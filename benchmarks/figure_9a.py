@@ -36,6 +36,7 @@ import numpy as np
 
 from _figures import figure, save
 from _online import (
+    CROWDS,
     OURS,
     PAPER,
     Online,
@@ -55,8 +56,6 @@ from _online import (
 from _online_rows import mark, percent, plot
 from dynasor.core.types import PolicySpec
 
-LOADED = PolicySpec("sequential", {"confidence": 0.9, "final": 0.5, "in_flight": 2})
-"""For crowds: less is asked for, and less is in flight when a question stops."""
 PRICED = PolicySpec("priced")
 ROWS = {
     "fcfs": make_system("fcfs"),
@@ -73,7 +72,7 @@ ROWS = {
     "sjf + sequential": make_system("sjf", OURS),
     "deadline + threshold": make_system("deadline", PAPER),
     "deadline + sequential": make_system("deadline", OURS),
-    "deadline + sequential for crowds": make_system("deadline", LOADED),
+    "deadline + sequential for crowds": make_system("deadline", CROWDS),
 }
 """What is compared; the first eight under even allocation."""
 BEGIN = {
@@ -84,7 +83,7 @@ BEGIN = {
 WITHIN = {
     "deadline + sequential": (make_system("deadline", OURS), {"svamp-codex": 3.2}, 1.7),
     "deadline + sequential for crowds": (
-        make_system("deadline", LOADED), {"svamp-codex": 3.6}, 1.6,
+        make_system("deadline", CROWDS), {"svamp-codex": 3.6}, 1.6,
     ),
     "deadline + priced": (make_system("deadline", PRICED), {"svamp-codex": 3.2}, 1.7),
 }  # fmt: skip

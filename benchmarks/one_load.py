@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from _online import (
+    CROWDS,
     OURS,
     Run,
     arguments,
@@ -26,7 +27,6 @@ from _online import (
 from dynasor.core.types import PolicySpec
 
 LOADS = {"svamp-codex": 3.63, "math500-llama3.1-8b": 2.03}
-CROWDS = PolicySpec("sequential", {"confidence": 0.9, "final": 0.5, "in_flight": 2})
 ROWS = {
     "lpm": make_system("lpm"),
     "deadline + sequential": make_system("deadline", OURS),

@@ -6,12 +6,12 @@ The differences were read from the servers' sources (vLLM 0.32, SGLang 0.5.23, T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dynasor.core.errors import UnknownName
-from dynasor.core.types import Generate, Prompt, Sampling
+from dynasor.core.types import Generate, Message, Sampling
 
 __all__ = [
     "DIALECTS",
@@ -21,6 +21,7 @@ __all__ = [
     "dialect_named",
     "dialect_of_owner",
     "text_body",
+    "written",
 ]
 
 # Seeds are 31 bits on the wire: llama.cpp reads 32 and takes the largest for "draw one".
@@ -120,7 +121,7 @@ def chat_body(dialect: Dialect, model: str, work: Generate) -> dict[str, Any]:
     """
     body: dict[str, Any] = {
         "model": model,
-        "messages": _messages(work.prompt),
+        "messages": written(work.prompt.messages, work.prompt.prefix),
         **_sampling(work.sampling),
         **dialect.always,
     }
@@ -145,11 +146,10 @@ def text_body(dialect: Dialect, model: str, text: str, work: Generate) -> dict[s
     return body
 
 
-def _messages(prompt: Prompt) -> list[dict[str, str]]:
-    said = [{"role": each.role, "content": each.content} for each in prompt.messages]
-    if prompt.prefix:
-        said.append({"role": "assistant", "content": prompt.prefix})
-    return said
+def written(messages: Sequence[Message], begun: str = "") -> list[dict[str, str]]:
+    """Return messages as the protocol writes them, with an answer that was begun."""
+    said = [{"role": each.role, "content": each.content} for each in messages]
+    return [*said, {"role": "assistant", "content": begun}] if begun else said
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

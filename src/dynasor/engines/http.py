@@ -41,12 +41,12 @@ from dynasor.engines.templates import FileTemplate, ServerTemplate, Template
 from dynasor.engines.transcript import Transcript
 from dynasor.engines.wire import (
     Completion,
-    Embedding,
     Embeddings,
     Model,
     ModelList,
     NotTheProtocol,
     decode,
+    in_order,
     read_usage,
 )
 
@@ -197,14 +197,14 @@ class HttpEngine:
             answer = decode(data, _EMBEDDINGS)
         except NotTheProtocol as exc:
             raise of_exception(self.address, exc, self.seconds_limit) from exc
-        vectors = sorted(enumerate(answer.data), key=lambda pair: _place(*pair))
+        vectors = in_order(answer.data)
         if len(vectors) != len(work.texts):
             raise EngineGarbage(
                 self.address,
                 f"{len(vectors)} vectors for {len(work.texts)} texts; expected one each",
             )
         _add(meter, read_usage(answer.usage, 0, 0))
-        return Embedded(tuple(tuple(e.embedding) for _, e in vectors), meter.usage())
+        return Embedded(tuple(tuple(e.embedding) for e in vectors), meter.usage())
 
     async def close(self) -> None:
         """Drop every connection; safe to call twice."""
@@ -328,10 +328,6 @@ def _context(model: Model, props: _Props | None) -> int | None:
     if model.max_model_len is not None:
         return model.max_model_len
     return props.default_generation_settings.n_ctx if props is not None else None
-
-
-def _place(at: int, entry: Embedding) -> int:
-    return at if entry.index is None else entry.index
 
 
 def _add(meter: Meter, usage: Usage | None) -> None:

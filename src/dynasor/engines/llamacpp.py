@@ -38,9 +38,9 @@ SHIPPED = "tiny.gguf"
 SHIPPED_JUDGE = Judge(instruction="<|judge|>", mark="\n")
 SILENT = -1
 # llama.cpp keeps a prompt's cache in the place where it ran, and a call that finds all places but
-# one busy overwrites what is there. With twice as many places as calls in flight, Rebase read 80
-# thousand prompt tokens anew instead of 263, in 0.75 of the time; with four times as many, places
-# cost more than they save. The shipped model has the memory for it, others may not.
+# one busy overwrites what is there. With twice as many places as calls in flight a search reads
+# far fewer prompt tokens anew; many more cost more than they save. The shipped model has the
+# memory for it, others may not.
 KEPT_PROMPTS = 2
 # Beyond one thread a slot: requests that wait for a slot, and questions about the server itself.
 SPARE_HTTP_THREADS = 8

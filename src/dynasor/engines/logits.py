@@ -23,7 +23,6 @@ __all__ = [
     "PooledList",
     "Served",
     "ServedList",
-    "Tokens",
     "reward_of",
     "rows_of",
 ]
@@ -63,12 +62,6 @@ class PooledList(Struct):
 
     data: list[Pooled]
     usage: Any = None
-
-
-class Tokens(Struct):
-    """The answer of vLLM's `/tokenize`."""
-
-    tokens: list[int]
 
 
 class MetaInfo(Struct):

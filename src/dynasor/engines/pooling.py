@@ -18,13 +18,21 @@ import msgspec
 
 from dynasor.core.errors import EngineGarbage, EngineRefused
 from dynasor.core.types import Message, Usage
+from dynasor.engines.dialects import written
 from dynasor.engines.faults import of_exception
 from dynasor.engines.kept import Kept
 from dynasor.engines.link import Link
-from dynasor.engines.logits import NoReward, PooledList, Tokens, reward_of, rows_of
+from dynasor.engines.logits import NoReward, PooledList, reward_of, rows_of
 from dynasor.engines.protocol import Meter
 from dynasor.engines.steps import Partial, longest
-from dynasor.engines.wire import NotTheProtocol, decode, estimated_tokens, read_usage
+from dynasor.engines.wire import (
+    NotTheProtocol,
+    Tokens,
+    decode,
+    estimated_tokens,
+    in_order,
+    read_usage,
+)
 
 __all__ = ["PATH", "Pooling", "bill"]
 
@@ -145,7 +153,7 @@ class Pooling:
         return [rows[end] for end in tokenized.ends]
 
     async def _pool_conversation(self, partial: Partial, meter: Meter) -> Rows:
-        messages = _conversation(partial, self.mark)
+        messages = written(partial.messages, partial.text(self.mark))
         text = "".join(message["content"] for message in messages)
         (rows,) = await self._pool_input({"messages": messages}, 1, estimated_tokens(text), meter)
         return rows
@@ -161,8 +169,7 @@ class Pooling:
         data = await self.link.post(PATH, body)
         try:
             answer = decode(data, _ANSWER)
-            pooled = sorted(enumerate(answer.data), key=lambda p: _place(p[0], p[1].index))
-            rows = [rows_of(one.data) for _, one in pooled]
+            rows = [rows_of(one.data) for one in in_order(answer.data)]
         except NotTheProtocol as exc:
             raise of_exception(self.link.address, exc, self.link.seconds_limit) from exc
         except NoReward as exc:
@@ -178,7 +185,7 @@ class Pooling:
         mark = (await self._tokens_of(self.mark, is_start=False))[-1:]
         body = {
             "model": self.model,
-            "messages": _conversation(partial, self.mark),
+            "messages": written(partial.messages, partial.text(self.mark)),
             "add_generation_prompt": False,
         }
         ids = await self._post_tokenize(body)
@@ -229,15 +236,6 @@ def bill(meter: Meter, usage: Usage | None, estimate: int) -> None:
     is_first = meter.prompt_tokens == 0
     meter.is_counted = usage is not None and (is_first or meter.is_counted)
     meter.prompt_tokens += estimate if usage is None else usage.prompt_tokens
-
-
-def _conversation(partial: Partial, mark: str) -> list[dict[str, str]]:
-    said = [{"role": each.role, "content": each.content} for each in partial.messages]
-    return [*said, {"role": "assistant", "content": partial.text(mark)}]
-
-
-def _place(at: int, index: int | None) -> int:
-    return at if index is None else index
 
 
 async def _each(ask: Callable[[Partial], Awaitable[T]], partials: Iterable[Partial]) -> list[T]:

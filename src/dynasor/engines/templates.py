@@ -16,8 +16,10 @@ import msgspec
 
 from dynasor.core.errors import ConfigError, EngineGarbage, EngineRefused
 from dynasor.core.types import Message
+from dynasor.engines.dialects import written
 from dynasor.engines.kept import Kept
 from dynasor.engines.link import Link
+from dynasor.engines.wire import Tokens
 
 __all__ = ["FileTemplate", "ServerTemplate", "Template"]
 
@@ -31,10 +33,6 @@ T = TypeVar("T")
 
 class _Rendered(msgspec.Struct):
     prompt: str
-
-
-class _Tokens(msgspec.Struct):
-    tokens: list[int]
 
 
 class Template(Protocol):
@@ -70,7 +68,7 @@ class ServerTemplate:
         if not self._is_offered:
             return None
         try:
-            text = await self._ask(roles(messages))
+            text = await self._ask(written(messages))
         except EngineRefused:
             return None  # the chat endpoint says better what is wrong
         self._known.put(key, text)
@@ -80,7 +78,7 @@ class ServerTemplate:
         body: dict[str, Any] = {"model": self._model, "messages": messages}
         if self._path.endswith("tokenize"):
             data = await self._link.post(self._path, body | {"add_generation_prompt": True})
-            tokens = self._read(data, _Tokens).tokens
+            tokens = self._read(data, Tokens).tokens
             body = {"model": self._model, "tokens": tokens}
             return self._read(await self._link.post("/../detokenize", body), _Rendered).prompt
         return self._read(await self._link.post(self._path, body), _Rendered).prompt
@@ -124,7 +122,7 @@ class FileTemplate:
     def _rendered(self, messages: Sequence[Message], *, is_open: bool) -> str:
         try:
             text: str = self._template.render(
-                messages=roles(messages), add_generation_prompt=is_open, **self._tokens
+                messages=written(messages), add_generation_prompt=is_open, **self._tokens
             )
         except Exception as exc:  # a template may do anything, and says why in its own words
             raise EngineRefused(str(self._path), f"refuses the messages: {exc}") from exc
@@ -148,11 +146,6 @@ class FileTemplate:
             return environment.from_string(source)
         except jinja2.TemplateError as exc:
             raise ConfigError(f"{self._path}: {exc}") from exc
-
-
-def roles(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Return messages as the protocol writes them."""
-    return [{"role": each.role, "content": each.content} for each in messages]
 
 
 def _read_template(path: Path) -> tuple[str, dict[str, str]]:

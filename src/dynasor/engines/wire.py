@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -25,9 +27,11 @@ __all__ = [
     "ModelList",
     "NotTheProtocol",
     "TokenLogprob",
+    "Tokens",
     "beginning",
     "decode",
     "estimated_tokens",
+    "in_order",
     "mean_logprob",
     "read_usage",
 ]
@@ -127,6 +131,12 @@ class Embedding(Struct):
     index: int | None = None
 
 
+class Tokens(Struct):
+    """The answer of vLLM's `/tokenize`."""
+
+    tokens: list[int]
+
+
 class Embeddings(Struct):
     """The answer of `/v1/embeddings`."""
 
@@ -135,6 +145,15 @@ class Embeddings(Struct):
 
 
 T = TypeVar("T")
+
+
+class Indexed(Protocol):
+    """What says at which place of its list it belongs."""
+
+    index: int | None
+
+
+Entry = TypeVar("Entry", bound=Indexed)
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -190,6 +209,12 @@ def read_usage(raw: object, seen: int, max_tokens: int) -> Usage | None:
     if not seen // 2 <= completion <= max_tokens + 16:
         return None
     return Usage(prompt, completion, is_counted=True)
+
+
+def in_order(entries: Sequence[Entry]) -> list[Entry]:
+    """Return a list's entries by the `index` that they give, which they need not."""
+    placed = [at if one.index is None else one.index for at, one in enumerate(entries)]
+    return [one for _, one in sorted(zip(placed, entries, strict=True), key=itemgetter(0))]
 
 
 def _count(value: object) -> int | None:
