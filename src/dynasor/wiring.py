@@ -31,6 +31,7 @@ from dynasor.installed import installed
 from dynasor.journal import Header, JournalWriter, refuse_existing
 from dynasor.profile import read_profile
 from dynasor.programs import programs
+from dynasor.programs.pass_through import PassThrough
 from dynasor.runtime import Driver, MonotonicClock
 from dynasor.tasks import tasks
 from dynasor.tasks.groupings import BY_MEANING, groupings
@@ -75,7 +76,12 @@ def make_catalog(
 ) -> Catalog:
     """Return everything that ships, what other packages register, and the user's own."""
     return Catalog(
-        programs={**programs(), **installed("programs"), **(extra_programs or {})},
+        programs={
+            PassThrough.name: PassThrough,
+            **programs(),
+            **installed("programs"),
+            **(extra_programs or {}),
+        },
         tasks=tasks(),
         policies={**policies(), **installed("policies"), **(extra_policies or {})},
         orderings={**orderings(), **installed("orderings"), **(extra_orderings or {})},

@@ -37,6 +37,7 @@ class RunOptions(TypedDict, total=False):
     `policy`: instead of the settings' one. `deadline_seconds`, positive: when the best answer so
     far is returned. `workload`: programs of one workload share their statistics. `tenant`: whose
     it is. `program_id`: names it in journals and seeds its sampling; it must be free.
+    `affinity`: programs of one affinity prefer one replica, for what it has cached.
     """
 
     policy: str | PolicySpec | None
@@ -44,6 +45,7 @@ class RunOptions(TypedDict, total=False):
     workload: str
     tenant: str
     program_id: str | None
+    affinity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,15 @@ class Dynasor:
         self.machine.driver.watch(identity, hear)
         workload, tenant = options.get("workload", "default"), options.get("tenant", "")
         self.machine.driver.send(
-            Arrived(identity, described, spec, workload, tenant, deadline_seconds)
+            Arrived(
+                identity,
+                described,
+                spec,
+                workload,
+                tenant,
+                deadline_seconds,
+                options.get("affinity", ""),
+            )
         )
         return handle
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from dynasor.core.types import Answer, Call, Spending
+from dynasor.core.types import Answer, Call, Hints, Spending
 
 __all__ = [
     "Abort",
@@ -23,12 +23,13 @@ __all__ = [
 
 
 class Submit(Struct, frozen=True, gc=False, tag="submit"):
-    """Send this attempt of a call to this replica."""
+    """Send this attempt of a call to this replica, with `hints` where engines are to have them."""
 
     call: Call
     attempt: int
     replica: str
     cause: int
+    hints: Hints | None = None
 
 
 class Abort(Struct, frozen=True, gc=False, tag="abort"):

@@ -27,7 +27,10 @@ __all__ = [
 
 
 class Arrived(Struct, frozen=True, gc=False, tag="arrived"):
-    """A program wants to run; `deadline_seconds` counts from now and must be positive."""
+    """A program wants to run; `deadline_seconds` counts from now and must be positive.
+
+    Programs of one `affinity` prefer one replica; empty: the program has its own.
+    """
 
     program: str
     spec: ProgramSpec
@@ -35,6 +38,7 @@ class Arrived(Struct, frozen=True, gc=False, tag="arrived"):
     workload: str = "default"
     tenant: str = ""
     deadline_seconds: float | None = None
+    affinity: str = ""
 
 
 class Finished(Struct, frozen=True, gc=False, tag="finished"):

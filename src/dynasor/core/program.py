@@ -6,7 +6,7 @@ below and is resumed with that operation's own result, so nobody writes a dispat
     yields                              is resumed with
     ------                              ---------------
     Ask(knob)                           Granted: units that may run; knob 0: the cap is used up
-    Sample(work)                        Generated
+    Sample(work)                        Generated, or Relayed for a request that is passed on
     Score(items)                        Scored
     Embed(texts)                        Embedded
     Group(answer)                       the class of that answer: an int, None for no answer
@@ -41,6 +41,7 @@ from dynasor.core.types import (
     Message,
     PolicySpec,
     Prompt,
+    Relay,
     Score,
 )
 
@@ -112,9 +113,9 @@ class Ask(Struct, frozen=True, gc=False):
 
 
 class Sample(Struct, frozen=True, gc=False):
-    """Run one completion to its end."""
+    """Run one completion to its end, or pass a client's request on."""
 
-    work: Generate
+    work: Generate | Relay
     pool: str = "generate"
 
 

@@ -59,11 +59,26 @@ from dynasor.core.outbox import Outbox
 from dynasor.core.program import Report
 from dynasor.core.queue import ProgramQueue
 from dynasor.core.run import ProgramRun
-from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored, Spending
+from dynasor.core.types import (
+    Embed,
+    Embedded,
+    Generate,
+    Generated,
+    Relay,
+    Relayed,
+    Score,
+    Scored,
+    Spending,
+)
 
 __all__ = ["Scheduler"]
 
-OUTPUT_OF: dict[type, type] = {Generate: Generated, Score: Scored, Embed: Embedded}
+OUTPUT_OF: dict[type, type] = {
+    Generate: Generated,
+    Score: Scored,
+    Embed: Embedded,
+    Relay: Relayed,
+}
 
 
 class Scheduler:

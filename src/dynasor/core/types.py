@@ -19,11 +19,14 @@ __all__ = [
     "Embedded",
     "Generate",
     "Generated",
+    "Hints",
     "Message",
     "Output",
     "PolicySpec",
     "ProgramSpec",
     "Prompt",
+    "Relay",
+    "Relayed",
     "Replica",
     "Sampling",
     "Score",
@@ -67,12 +70,44 @@ class Sampling(Struct, frozen=True, gc=False):
     has_logprobs: bool = False
 
 
+class Hints(Struct, frozen=True, gc=False):
+    """What an engine may be told of the program behind a call, as of when it was sent.
+
+    `knob_left` units of `tokens_per_knob` tokens are still expected of the program;
+    `slack_seconds` may pass until its work must begin to meet its deadline (negative: too late),
+    None without one; `rank` puts programs in order, least first.
+    """
+
+    program: str
+    workload: str
+    knob_left: float
+    tokens_per_knob: float
+    rank: int
+    slack_seconds: float | None = None
+
+
 class Generate(Struct, frozen=True, gc=False, tag="generate"):
-    """Generate one completion; `report_every` > 0 asks for a report every that many tokens."""
+    """Generate one completion; `report_every` > 0 asks for a report every that many tokens.
+
+    `hints` are filled in when it is sent, where engines are to have them.
+    """
 
     prompt: Prompt
     sampling: Sampling = Sampling()
     report_every: int = 0
+    hints: Hints | None = None
+
+
+class Relay(Struct, frozen=True, gc=False, tag="relay"):
+    """Pass a client's own request on as it stands, and its answer back byte for byte.
+
+    `path` lies below `/v1` (`/chat/completions`), `body` is the JSON text. The answer does not
+    come back through the scheduler: the host hands it to the client while it arrives.
+    """
+
+    path: str
+    body: str
+    hints: Hints | None = None
 
 
 class Score(Struct, frozen=True, gc=False, tag="score"):
@@ -87,7 +122,7 @@ class Embed(Struct, frozen=True, gc=False, tag="embed"):
     texts: tuple[str, ...]
 
 
-Work = Generate | Score | Embed
+Work = Generate | Score | Embed | Relay
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -125,7 +160,17 @@ class Embedded(Struct, frozen=True, gc=False, tag="embedded"):
     usage: Usage = Usage()
 
 
-Output = Generated | Scored | Embedded
+class Relayed(Struct, frozen=True, gc=False, tag="relayed"):
+    """A request that was passed on has been answered, well or with the server's own refusal.
+
+    `status` is HTTP's.
+    """
+
+    status: int
+    usage: Usage = Usage()
+
+
+Output = Generated | Scored | Embedded | Relayed
 
 
 class Call(Struct, frozen=True, gc=False):

@@ -7,13 +7,23 @@ and `meter` keeps what was spent until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored, Usage
+from dynasor.core.types import (
+    Embed,
+    Embedded,
+    Generate,
+    Generated,
+    Relay,
+    Relayed,
+    Score,
+    Scored,
+    Usage,
+)
 
-__all__ = ["Description", "Engine", "Meter", "OnReport"]
+__all__ = ["Description", "Engine", "Meter", "OnReport", "Relays", "Sink"]
 
 OnReport = Callable[[str, int], None]
 """Receives `(delta, tokens)` every `report_every` tokens of an open call."""
@@ -40,7 +50,7 @@ class Description:
     """What an engine is and holds.
 
     `slots`: calls it runs at once; `context_tokens`: the longest prompt plus completion, None if
-    unknown; `supports`: of `generate`, `score`, `embed`, `logprobs`, `prefix`.
+    unknown; `supports`: of `generate`, `score`, `embed`, `logprobs`, `prefix`, `relay`.
     """
 
     model: str
@@ -72,3 +82,29 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Give everything back; safe to call twice."""
+
+
+class Sink(Protocol):
+    """Where the answer to a relayed request goes, while it arrives."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the client has seen any of it: then no other attempt can be made."""
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the answer's status and headers; called once an answer that is to be handed on."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes of its body; waits while the client is slow."""
+
+
+@runtime_checkable
+class Relays(Protocol):
+    """An engine that can pass a client's own request on."""
+
+    async def relay(self, work: Relay, meter: Meter, sink: Sink) -> Relayed:
+        """Send the request, and hand the answer to `sink` as it arrives.
+
+        A refusal of the client's request (4xx, other than 408 and 429) is such an answer; what
+        another attempt may mend raises an `EngineError` before anything was handed on.
+        """

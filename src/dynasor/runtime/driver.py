@@ -16,7 +16,13 @@ import msgspec
 
 from dynasor.core.calls import flaw_of
 from dynasor.core.commands import Abort, Answered, Closed, Command, Compare, Moved, SetTimer, Submit
-from dynasor.core.errors import EngineError, EngineGarbage, EngineTimeout
+from dynasor.core.errors import (
+    EngineError,
+    EngineGarbage,
+    EngineRefused,
+    EngineTimeout,
+    Withdrawn,
+)
 from dynasor.core.events import (
     Cancelled,
     Event,
@@ -27,8 +33,8 @@ from dynasor.core.events import (
     TimerFired,
 )
 from dynasor.core.scheduler import OUTPUT_OF, Scheduler
-from dynasor.core.types import Embed, Generate, Output, Score, Work
-from dynasor.engines.protocol import Engine, Meter
+from dynasor.core.types import Embed, Generate, Hints, Output, Relay, Score, Work
+from dynasor.engines.protocol import Engine, Meter, Relays, Sink
 from dynasor.runtime.clock import Clock
 from dynasor.workers.comparer import Comparer
 
@@ -73,6 +79,7 @@ class Driver:
         self._clock = clock
         self._recorder: Recorder | None = None
         self._watchers: dict[str, Watcher] = {}
+        self._sinks: dict[str, Sink] = {}
         self._attempts: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -96,6 +103,13 @@ class Driver:
     def watch(self, program: str, watcher: Watcher) -> None:
         """Tell `watcher` what happens to a program, until it is closed."""
         self._watchers[program] = watcher
+
+    def pour(self, program: str, sink: Sink) -> None:
+        """Hand what engines answer to a program's relayed requests to `sink`, until it is closed.
+
+        Call it before the program's arrival.
+        """
+        self._sinks[program] = sink
 
     def send(self, event: Event) -> None:
         """Give the scheduler an event and carry out its commands.
@@ -122,6 +136,7 @@ class Driver:
             timer.cancel()
         self._timers.clear()
         self._watchers.clear()
+        self._sinks.clear()
         tasks = [*self._attempts.values(), *self._background]
         for task in tasks:
             task.cancel()
@@ -194,6 +209,7 @@ class Driver:
         watcher = self._watchers.get(command.program)
         if isinstance(command, Closed):
             self._watchers.pop(command.program, None)
+            self._sinks.pop(command.program, None)
             timer = self._timers.pop(f"deadline:{command.program}", None)
             if timer is not None:
                 timer.cancel()
@@ -249,14 +265,31 @@ class Driver:
             return await engine.score(work, meter)
         if isinstance(work, Embed):
             return await engine.embed(work, meter)
+        if isinstance(work, Relay):
+            return await self._relay(engine, command, work, meter)
 
         task = asyncio.current_task()
 
         def report(delta: str, tokens: int) -> None:
             self._hear(task, Progressed(command.call.id, command.attempt, delta, tokens))
 
-        seeded = _seeded(work, command.call.seed)
+        seeded = _seeded(work, command.call.seed, command.hints)
         return await engine.generate(seeded, meter, report if work.report_every else None)
+
+    async def _relay(self, engine: Engine, command: Submit, work: Relay, meter: Meter) -> Output:
+        """Pass a client's request on; what the client has begun to read is not asked again."""
+        if not isinstance(engine, Relays):
+            raise EngineRefused(engine.address, "cannot pass a client's request on")
+        sink = self._sinks.get(command.call.program)
+        if sink is None:
+            raise Withdrawn(f"nobody reads the answer to call {command.call.id}")
+        if command.hints is not None:
+            work = msgspec.structs.replace(work, hints=command.hints)
+        try:
+            return await engine.relay(work, meter, sink)
+        except EngineError as exc:
+            exc.is_retryable = exc.is_retryable and not sink.has_begun
+            raise
 
     async def _group(self, command: Compare) -> None:
         try:
@@ -282,8 +315,10 @@ def _ended(command: Submit, output: Output) -> Finished | Failed:
     )
 
 
-def _seeded(work: Generate, seed: int) -> Generate:
-    if work.sampling.seed is not None:
+def _seeded(work: Generate, seed: int, hints: Hints | None) -> Generate:
+    sampling = work.sampling
+    if sampling.seed is None:
+        sampling = msgspec.structs.replace(sampling, seed=seed)
+    elif hints is None:
         return work
-    sampling = msgspec.structs.replace(work.sampling, seed=seed)
-    return msgspec.structs.replace(work, sampling=sampling)
+    return msgspec.structs.replace(work, sampling=sampling, hints=hints)

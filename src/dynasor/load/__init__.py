@@ -1,0 +1,1 @@
+"""Open-loop load: programs that arrive on their own schedule, and what became of them."""

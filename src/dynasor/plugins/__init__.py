@@ -1,0 +1,1 @@
+"""Parts of Dynasor that run inside an engine; they import `dynasor.core` only."""
