@@ -21,6 +21,7 @@ import _script
 from _script import finish
 from dynasor.config import Settings
 from dynasor.core.errors import UserError
+from dynasor.core.types import ProgramSpec
 from dynasor.datasets.questions import load_questions
 from dynasor.evaluate.classes import BY_TESTS, Sorting, default_cache, sort_trace
 from dynasor.evaluate.processes import cores
@@ -80,6 +81,9 @@ class AbsentError(UserError):
     """A setting cannot be had here: its trace is absent, or needs a consent that was not given."""
 
 
+SAMPLES = ProgramSpec("self-consistency")
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One recorded setting: its questions that can be judged, sorted and graded."""
@@ -89,6 +93,7 @@ class Setting:
     header: Header
     questions: list[Recorded]
     default_cap: int
+    program: ProgramSpec = SAMPLES
 
 
 def open_setting(name: str, *, run_code: bool = False, processes: int = 1) -> Setting:

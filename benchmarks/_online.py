@@ -64,6 +64,7 @@ __all__ = [
     "interval",
     "make_system",
     "measured",
+    "online_of",
     "open_online",
     "p90_load",
     "ratio",
@@ -141,15 +142,19 @@ def open_online(
     model = preset(options.preset).model(utilisation)
     cluster = Cluster(model, replicas, slots)
     found = _offline.open_settings(names, options)
-    return {one.name: _online(one, cap, cluster, options.programs) for one in found}
+    return {one.name: online_of(one, cap, cluster, options.programs) for one in found}
 
 
-def _online(setting: Setting, cap: int, cluster: Cluster, programs: int | None) -> Online:
-    part = Part(setting.name, cap=cap)
+def online_of(
+    setting: Setting, cap: int, cluster: Cluster, programs: int | None, even: PolicySpec = EVEN
+) -> Online:
+    """Return a setting on a cluster; `even` uses up every cap, in rounds that were recorded."""
+    program = setting.program
+    part = Part(setting.name, cap=cap, program=program.name, params=program.params)
     workload = Workload((part,), Poisson(rate=1.0), programs=FEW)
     experiment = Experiment(workload, {part.name: setting.questions}, cluster)
-    capacity = even_capacity(experiment)
-    alone = simulate(at_load(experiment, 0.1, capacity), make_system("fcfs"))
+    capacity = even_capacity(experiment, policy=even)
+    alone = simulate(at_load(experiment, 0.1, capacity), make_system("fcfs", even))
     base = round(BASE_OVER_SOLO * float(alone.solo_seconds.mean()), 1)
     workload = replace(
         workload,

@@ -45,6 +45,7 @@ CHAIN: dict[str, Any] = {
     "probe": PROBE,
     "max_tokens": LONGEST,
     "temperature": 0.7,
+    "chunked": False,
 }
 """How the embedded model is made to think and asked for its answer."""
 MEANS = ("tokens", "aborted_tokens", "prompt_tokens", "calls", "seconds", "latency")

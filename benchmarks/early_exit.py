@@ -6,8 +6,8 @@
 The first row thinks to its end, or to the limit. `early exit` is our own plain form of the rule
 of Dynasor-CoT (`_thinking.EarlyExit`): chunks of 64 tokens, each a new request, a probe behind
 each (or beside the next, as its code does), out when the last 2 or 3 agree without a word of
-hesitation. `ours` are `ChainOfThought` with windows of as many probes, and with what `--from`, the
-figures of `scripts/bench thinking`, has calibrated. `chunked`: the stream stops for a probe.
+hesitation. `ours` is `ChainOfThought` with windows of as many probes or, with `--from` (the figures
+of `scripts/bench thinking`), as calibrated there. `chunked`: the stream stops for a probe.
 
 Each block of problems is thought by all of them in turn, in an order that rotates, `--live`
 problems at once. Tokens are all that were sampled; `prompt tokens` those of all requests, cached or
@@ -63,7 +63,7 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     found = [Cell("to the end", thinker(limit // EVERY, {"share": 0.0}), EVEN)]
     for window in windows:
         found += [published(window, limit, is_beside=is_beside) for is_beside in (False, True)]
-        for chunked in (False, True):
+        for chunked in (False, True) if options.calibrated is None else ():
             params = {"share": SHARE, "window": window, "chunked": chunked}
             found.append(ours(ProgramSpec("chain-of-thought", params), AGREED, limit))
     if options.calibrated is not None:

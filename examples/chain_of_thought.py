@@ -21,9 +21,7 @@ async def main() -> None:
             ("to the end", "even"),
             ("until certain", 'stepwise:every=1,at={"confidence":0.8}'),
         ):
-            program = ChainOfThought(
-                QUESTION, mode="<|think|>", max_tokens=600, every=16, chunked=True
-            )
+            program = ChainOfThought(QUESTION, mode="<|think|>", max_tokens=600, every=16)
             result = await dynasor.run(program, policy=policy, program_id="stamps")
             assert result.text is not None
             print(f"{name}: {result.answer}, {result.spending.completion_tokens} tokens")

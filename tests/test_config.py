@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynasor.config import (
+    Serving,
     Settings,
     format_program,
     load_settings,
@@ -215,6 +216,99 @@ def test_frozen():
         Settings().cap = 3
 
 
+# The table [serve].
+
+
+def test_serve_precedence(monkeypatch):
+    """Settings of the table come from the same places, and win one by one."""
+    write("[serve]\nport = 1\nqueue = 2\nhost = 'a'\n")
+    monkeypatch.setenv("DYNASOR_SERVE_PORT", "10")
+    monkeypatch.setenv("DYNASOR_SERVE_QUEUE", "20")
+    serve = load_settings(serve={"port": 100, "host": None}).serve
+    assert (serve.port, serve.queue, serve.host) == (100, 20, "a")
+    assert serve.drain_seconds == Serving().drain_seconds
+
+
+def test_serve_as_a_whole():
+    """A `Serving` as a flag says what was chosen in it, no more."""
+    write("[serve]\nport = 1\nqueue = 2\n")
+    serve = load_settings(serve=Serving(port=3)).serve
+    assert (serve.port, serve.queue) == (3, 2)
+
+
+def test_serve_is_shown_short():
+    """What is printed of the table is what was chosen."""
+    assert repr(Serving()) == "Serving()"
+    assert repr(Serving(port=3, host="::")) == "Serving(host='::', port=3)"
+
+
+def test_unknown_key_of_the_table(monkeypatch):
+    """An unknown key of the table is refused with the table, the place and the nearest."""
+    match = r"of \[serve\]{}: 'ports' \(known: algorithm, .*\); did you mean 'port'"
+    with pytest.raises(UnknownName, match=r"setting of \[serve\] 'ports' .* mean 'port'"):
+        load_settings(serve={"ports": 3})
+    monkeypatch.setenv("DYNASOR_SERVE_PORTS", "3")
+    refused(UnknownName, match.format(r" in the environment \(DYNASOR_...\)"))
+    monkeypatch.delenv("DYNASOR_SERVE_PORTS")
+    write("[serve]\nports = 3\n")
+    refused(UnknownName, match.format(" in dynasor.toml"))
+
+
+def test_bad_value_of_the_table(monkeypatch):
+    """A bad value of the table is refused with the table and the place."""
+    write("[serve]\nport = 70000\n")
+    refused(ConfigError, r"setting 'serve.port' in dynasor.toml is 70000: .*65535")
+    monkeypatch.setenv("DYNASOR_SERVE_PORT", "x")
+    refused(
+        ConfigError,
+        r"setting 'serve.port' in the environment \(DYNASOR_SERVE_PORT\) is 'x'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_body_bytes", 0),
+        ("body_seconds", 0),
+        ("request_seconds", float("inf")),
+        ("queue", 0),
+        ("drain_seconds", -1),
+        ("log", "xml"),
+        ("metrics", "all"),
+        ("kept_programs", -1),
+        ("algorithm", "mcts:cap=3"),
+        ("shadow", "beta:confidence"),
+    ],
+)
+def test_bad_value_of_serve(name, value):
+    """A value of the table that cannot be used is refused with its name and itself."""
+    refused(ConfigError, rf"setting 'serve.{name}' is ", serve={name: value})
+
+
+def test_no_table():
+    """What is no table where one belongs is refused."""
+    write("serve = 3\n")
+    refused(ConfigError, "setting 'serve' in dynasor.toml is 3: ")
+
+
+def test_table_in_the_environment(monkeypatch):
+    """The environment has no tables: the message says how to write one setting of it."""
+    monkeypatch.setenv("DYNASOR_SERVE", "yes")
+    refused(ConfigError, "DYNASOR_SERVE is set, and 'serve' is a table: set DYNASOR_SERVE_PORT")
+
+
+def test_braces_in_the_name_of_the_file():
+    """The name of a settings file is shown as it is, whatever stands in it."""
+    refused(ConfigError, r"setting 'cap' in \{0\}.toml is 0", write("cap = 0\n", "{0}.toml"))
+
+
+def test_every_setting_of_serve_is_documented():
+    """docs/configuration.md has a row for every setting of the table, with its default."""
+    text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    for name, field in Serving.model_fields.items():
+        assert f"| `{name}` | `{field.default!r}` | {field.description} |" in text
+
+
 # Policies and orderings.
 
 
@@ -327,6 +421,13 @@ def test_scheduler_config():
     settings = Settings(seed=4, ordering="sjf", aging_factor=2)
     expected = SchedulerConfig(seed=4, ordering=OrderingSpec("sjf", {}, 2.0))
     assert settings.scheduler_config() == expected
+
+
+def test_who_orders():
+    """Where the engine orders, it is sent many more calls than it has slots, with hints."""
+    config = Settings(engine_order="engine").scheduler_config()
+    assert (config.has_hints, config.window_slack) == (True, 15.0)
+    assert Settings(hints=True).scheduler_config() == SchedulerConfig(has_hints=True)
 
 
 def judge_of(**flags: object) -> Judge:

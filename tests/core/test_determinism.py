@@ -15,7 +15,7 @@ from toys.stage import catalog, in_order, toy
 from toys.words import compare
 
 from dynasor.core.commands import Submit
-from dynasor.core.events import Arrived, Configured, Event, PoolChanged, Withdrew
+from dynasor.core.events import Arrived, Configured, Event, Observed, PoolChanged, Withdrew
 from dynasor.core.program import Sample
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import (
@@ -36,6 +36,7 @@ POLICIES = [
     PolicySpec("threshold", {"detect": 3}),
     PolicySpec("stepwise", {"every": 2, "in_flight": 2}),
     PolicySpec("beta", {"speculative": 3}),
+    PolicySpec("shadow", {"policy": "threshold"}),
     PolicySpec("beta", {"x": 1}),
     PolicySpec("none such"),
 ]
@@ -72,14 +73,21 @@ def busy_day(seed=5):
         deadline = random.choice([None, None, 3.0, 20.0, -1.0])
         spec = ProgramSpec(random.choice(["self-consistency"] * 5 + ["dice"]), params)
         at = random.random() * 20
-        arrived = Arrived(f"p{number}", spec, policy, random.choice("vw"), "", deadline)
+        arrived = Arrived(
+            f"p{number}", spec, policy, random.choice("vw"), random.choice("tu"), deadline
+        )
         host.at(at, arrived)
         if random.random() < 0.3:
             host.at(at + random.random() * 2, Withdrew(f"p{number}"))
     one = (Replica("a", 4),)
     host.at(6.0, PoolChanged("generate", one))
     host.at(9.0, PoolChanged("generate", (*one, Replica("b", 3))))
+    learnt = (Replica("a", 4, is_learnt=True), Replica("b", 3, is_draining=True))
+    host.at(10.0, PoolChanged("generate", learnt))
+    host.at(10.5, Observed("generate", "a", waiting=3, running=1))
+    host.at(11.0, Observed("generate", "a", is_healthy=False))
     host.at(12.0, Configured(in_order("sjf", 1.0, window_slack=0.3, seed=seed)))
+    host.at(13.0, Configured(in_order("sjf", 1.0, seed=seed, has_shares=True, has_hints=True)))
     host.run()
     return host
 

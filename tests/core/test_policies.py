@@ -14,6 +14,7 @@ from dynasor.core.allocation import (
     Even,
     Grant,
     Lock,
+    Shadowing,
     Stepwise,
     Stop,
     Threshold,
@@ -353,8 +354,12 @@ NEEDED = {"length": {"tokens": 100}, "skyline": {"curves": [[[0.5, 10]]]}}
 def test_by_name(name):
     """Every policy that ships is built from its name, with or without the lock."""
     needed = NEEDED.get(name, {})
-    assert isinstance(make_policy(PolicySpec(name, needed, False), policies()), policies()[name])
-    assert isinstance(make_policy(PolicySpec(name, needed), policies()), Lock)
+    plain, locked = (make_policy(PolicySpec(name, needed, lock), policies()) for lock in (0, 1))
+    if name == "shadow":
+        assert (type(plain), type(locked)) == (Shadowing, Shadowing), "a lock would act"
+        return
+    assert isinstance(plain, policies()[name])
+    assert isinstance(locked, Lock)
 
 
 def test_unknown_policy():

@@ -12,9 +12,9 @@ from toys.mcts import ToyMcts
 from toys.stage import EVEN, Stage, catalog, in_order
 from toys.words import compare, said
 
-from dynasor.core.admission import Pool
 from dynasor.core.commands import Closed
 from dynasor.core.events import Arrived, Configured, PoolChanged, TimerFired
+from dynasor.core.line import Line
 from dynasor.core.promise import STORIES, PromiseWatch
 from dynasor.core.queue import ProgramQueue
 from dynasor.core.scheduler import Scheduler
@@ -181,7 +181,7 @@ def test_a_queue_in_the_wrong_order(monkeypatch):
 def test_a_pool_that_keeps_calls_at_home(monkeypatch):
     """A pool whose replicas leave a crossed program's calls to the one they wait for is found."""
     monkeypatch.setattr(
-        Pool, "_best_elsewhere", lambda self, replica, now, best, chosen: (best, chosen)
+        Line, "_best_elsewhere", lambda self, others, now, best, chosen: (best, chosen)
     )
     broken = 0
     for seed in range(10):

@@ -476,7 +476,7 @@ def test_repr(stage):
     assert repr(on.scheduler) == "<Scheduler 1 programs, calls waiting: {'generate': 2}>"
     assert repr(on.run("p0")) == "<ProgramRun p0 running: 0 of 3 granted settled, cap 3, 3 calls>"
     replica = on.scheduler._dispatcher.pools["generate"].replicas["a"]
-    assert repr(replica) == "<ReplicaState a 1/1 held, 0 wait>"
+    assert repr(replica) == "<ReplicaState a 1/1 held>"
 
 
 # Order and configuration.

@@ -18,7 +18,7 @@ from toys.words import compare, said
 from dynasor.core.calls import ABORTING, RUNNING, WAITING
 from dynasor.core.commands import Submit
 from dynasor.core.errors import IllegalTransition
-from dynasor.core.events import Configured, Finished, PoolChanged, TimerFired
+from dynasor.core.events import Configured, Finished, Observed, PoolChanged, TimerFired
 from dynasor.core.program import Ask, Fork, Sample
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import Generate, PolicySpec, Prompt, Replica, Score, Scored, Usage
@@ -74,6 +74,12 @@ good_policies = st.one_of(
         st.fixed_dictionaries({"price": st.sampled_from([0.001, 1.0, 30.0])}),
         st.booleans(),
     ),
+    st.builds(
+        PolicySpec,
+        st.just("shadow"),
+        st.fixed_dictionaries({"policy": st.sampled_from(["threshold", "beta", "priced", "even"])}),
+        st.booleans(),
+    ),
 )
 bad_policies = st.sampled_from([PolicySpec("beta", {"confidence": 7}), PolicySpec("none")])
 policies = st.one_of(*[good_policies] * 7, bad_policies)
@@ -85,9 +91,23 @@ configs = st.builds(
     max_attempts=st.integers(1, 3),
     tokens_per_knob=st.just(5.0),
     seconds_per_token=st.just(0.2),
+    has_hints=st.booleans(),
+    has_shares=st.booleans(),
+    shares=st.sampled_from([{}, {"t": 3.0}]),
 )
-replicas = st.dictionaries(st.sampled_from("abc"), st.integers(1, 3), min_size=1, max_size=3)
+learnt = st.sampled_from([False, False, True])
+draining = st.sampled_from([False, False, False, True])
+replicas = st.dictionaries(
+    st.sampled_from("abc"),
+    st.tuples(st.integers(1, 3), learnt, draining),
+    min_size=1,
+    max_size=3,
+)
 pauses = st.sampled_from([0.0, 0.1, 0.3, 1.0, 5.0])
+
+
+def told(replicas):
+    return [(name, *about) for name, about in replicas.items()]
 
 
 class Machine(RuleBasedStateMachine):
@@ -96,10 +116,9 @@ class Machine(RuleBasedStateMachine):
     @initialize(config=configs, replicas=replicas)
     def start(self, config, replicas):
         self.config, self.first_config = config, config
-        self.windows = {}
         self.on = Stage(*KINDS, config=config, slots=0)
         self.pool("generate", replicas)
-        self.pool("reward", {"r": 2})
+        self.pool("reward", {"r": (2,)})
         self.seen = len(self.on.log)
 
     # Programs.
@@ -111,9 +130,10 @@ class Machine(RuleBasedStateMachine):
         tenant=st.sampled_from("tu"),
         workload=st.sampled_from("vw"),
         deadline=st.sampled_from([*[None] * 6, 0.5, 4.0, 4.0, 60.0, 60.0, 0.0]),
+        affinity=st.sampled_from(["", "", "session", "p0"]),
         after=pauses,
     )
-    def arrive(self, kind, policy, cap, tenant, workload, deadline, after):
+    def arrive(self, kind, policy, cap, tenant, workload, deadline, affinity, after):
         self.on.now += after
         self.on.arrive(
             spec=kind,
@@ -122,6 +142,7 @@ class Machine(RuleBasedStateMachine):
             workload=workload,
             tenant=tenant,
             deadline_seconds=deadline,
+            affinity=affinity,
         )
 
     @precondition(lambda self: self.on.programs)
@@ -164,7 +185,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.on.live)
     @rule(
         data=st.data(),
-        kind=st.sampled_from(["EngineTimeout", "EngineUnreachable", "EngineRefused"]),
+        kind=st.sampled_from(["EngineTimeout", "EngineUnreachable", "EngineBusy", "EngineRefused"]),
         tokens=st.integers(0, 9),
         after=pauses,
     )
@@ -242,7 +263,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         change=st.one_of(
             st.tuples(st.just("generate"), replicas),
-            st.tuples(st.just("reward"), st.sampled_from([{}, {"r": 1}, {"r": 3}])),
+            st.tuples(st.just("reward"), st.sampled_from([{}, {"r": (1,)}, {"r": (3, True)}])),
             configs,
         )
     )
@@ -254,8 +275,23 @@ class Machine(RuleBasedStateMachine):
             self.on.send(Configured(change))
 
     def pool(self, name, replicas):
-        self.windows[name] = replicas
-        self.on.send(PoolChanged(name, tuple(Replica(*item) for item in replicas.items())))
+        self.on.send(PoolChanged(name, tuple(Replica(*item) for item in told(replicas))))
+
+    @rule(
+        replica=st.sampled_from("abcd"),
+        waiting=st.integers(0, 3),
+        running=st.integers(0, 3),
+        is_healthy=st.sampled_from([True, True, False]),
+    )
+    def observe(self, replica, waiting, running, is_healthy):
+        ignored = self.on.scheduler.ignored
+        self.on.send(Observed("generate", replica, waiting, running, is_healthy))
+        is_here = replica in self.replicas("generate")
+        assert self.on.scheduler.ignored == ignored + (not is_here)
+        assert not is_here or is_healthy or self.replicas("generate")[replica].is_paused
+
+    def replicas(self, pool):
+        return self.on.scheduler._dispatcher.pools[pool].replicas
 
     @rule()
     def break_the_protocol(self):
@@ -294,9 +330,15 @@ class Machine(RuleBasedStateMachine):
     def windows_hold(self, sent):
         """No replica that was sent a call holds more than its slots and the slack."""
         for submit in sent:
-            slots = self.windows[submit.call.pool][submit.replica]
-            slack = -int(-slots * self.config.window_slack // 1)
+            replica = self.replicas(submit.call.pool)[submit.replica]
+            slots, slack = replica.told.slots, 0
+            if replica.told.is_learnt:
+                slots = replica.learnt.size
+            else:
+                slack = -int(-slots * self.config.window_slack // 1)
             assert self.held(submit.call.pool, submit.replica) <= slots + slack
+            assert not replica.told.is_draining
+            assert not replica.is_paused
 
     def aging_holds(self, sent):
         """No program started a call while one that crossed before it had a needed one waiting."""
@@ -307,6 +349,8 @@ class Machine(RuleBasedStateMachine):
                     other = waiting.demand
                     if other.crossed_at is None or waiting.is_speculative or other is mine:
                         continue
+                    if self.config.has_shares and other.tenant != mine.tenant:
+                        continue
                     assert mine.crossed_at is not None
                     assert mine.crossed_at <= other.crossed_at
 
@@ -315,8 +359,7 @@ class Machine(RuleBasedStateMachine):
         for submit in sent:
             if submit.call.is_speculative:
                 pool = submit.call.pool
-                slots = self.windows[pool][submit.replica]
-                assert self.held(pool, submit.replica) <= slots
+                assert self.held(pool, submit.replica) <= self.replicas(pool)[submit.replica].slots
                 needed = [c for q in self.queues(pool) for c in q if not c.is_speculative]
                 assert needed == []
 
@@ -352,8 +395,8 @@ class Machine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "on"):
             return
-        self.pool("generate", {"a": 3, "z": 1})
-        self.pool("reward", {"r": 1})
+        self.pool("generate", {"a": (3,), "z": (1,)})
+        self.pool("reward", {"r": (1,)})
         for _ in range(400):
             self.drain_a_little()
             if not self.on.scheduler._runs:

@@ -167,7 +167,7 @@ class Dynasor:
             raise ConfigError(f"deadline_seconds is {deadline_seconds}; it must be positive")
         self._check_rewards(program)
         self._register(type(program))
-        described = _describe(program)
+        described = _describe(program.suited_to(self.machine.abilities))
         fresh = self.machine.catalog.build_program(described)
         spec = self.policy_for(fresh, options.get("policy"))
         identity = options.get("program_id") or self._free_id()

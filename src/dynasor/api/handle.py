@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from dynasor.core.commands import Answered, Closed, Moved
+from dynasor.core.commands import Answered, Closed, Moved, Shadowed
 from dynasor.core.errors import DynasorError, revive
 from dynasor.core.events import Withdrew
 from dynasor.core.program import Program
@@ -29,7 +29,7 @@ class Result:
     member of the winning class; both None without one. `knob` units of at most `cap` were
     settled. `notes` counts what went wrong on the way. `spending` has every token, aborted calls'
     too; `seconds` is the time until the answer, `closed_seconds` until the last aborted call had
-    ended.
+    ended. `shadow` is what a policy that decides without acting would have done, None without one.
     """
 
     program: str
@@ -51,6 +51,7 @@ class Result:
     closed_seconds: float
     error: DynasorError | None = None
     notes: dict[str, int] = field(default_factory=dict)
+    shadow: Shadowed | None = None
 
     def raise_for_status(self) -> Self:
         """Return itself, or raise the error of a program that failed or was withdrawn."""
@@ -96,6 +97,11 @@ class Handle:
         """Take the question back; its calls are aborted."""
         if not self.is_done:
             self._machine.driver.send(Withdrew(self.program))
+
+    def hurry(self) -> None:
+        """Ask for the best answer so far, as at a deadline; the rest of its calls is aborted."""
+        if not self.is_done:
+            self._machine.driver.send(Withdrew(self.program, takes_best=True))
 
     def on_progress(self, watcher: OnProgress | None) -> None:
         """Call `watcher` at every step; one that raises is reported and not called again."""
@@ -160,4 +166,5 @@ class Handle:
             closed_seconds=self._time() - self._started,
             error=error,
             notes=answered.notes,
+            shadow=answered.shadow,
         )

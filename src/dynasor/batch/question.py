@@ -4,27 +4,24 @@
      "body": {"messages": [...], "temperature": 0.7, "dynasor": {"cap": 20}}}
 
 OpenAI's batch input (https://platform.openai.com/docs/api-reference/batch/request-input). This
-file knows the line; `dynasor.batch.body` knows its body.
+file knows the line; `dynasor.requests.body` knows its body.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from dynasor.batch.body import ChatBody, Refused, read_body
 from dynasor.batch.lines import MAX_LINE_BYTES, Line
 from dynasor.core.errors import UserError
+from dynasor.requests.body import ChatBody, Refused, read_body
 
 __all__ = ["BadLine", "Question", "read_question"]
 
 METHOD = "POST"
 URL = "/v1/chat/completions"
-
-_PLACE = re.compile(r" - at `\$\.?(.*)`$")
 
 
 class BadLine(UserError):
@@ -100,11 +97,19 @@ def _body(fields: dict[str, Any]) -> ChatBody:
     if "body" not in fields:
         raise BadLine("missing_required_parameter", "the line has no body", "body")
     try:
-        return read_body(fields["body"])
-    except msgspec.ValidationError as exc:
-        place = _PLACE.search(str(exc))
-        param = "body" if place is None else f"body.{place[1]}".removesuffix(".")
-        reason = _PLACE.sub("", str(exc))
-        raise BadLine("invalid_request", f"{param}: {reason}", param) from exc
+        body = read_body(fields["body"])
+        _check_batch(body)
     except Refused as exc:
         raise BadLine("invalid_request", str(exc), exc.param) from exc
+    return body
+
+
+def _check_batch(body: ChatBody) -> None:
+    """Refuse what only a server can do."""
+    if body.stream:
+        raise Refused(
+            "body.stream", "body.stream is not supported: a batch is written when it is answered"
+        )
+    if body.extras.program_id is not None:
+        at = "body.dynasor.program_id"
+        raise Refused(at, f"{at} is not supported: the custom_id names a question")

@@ -18,7 +18,6 @@ from pathlib import Path
 from dynasor.api import Dynasor, Handle, Result
 from dynasor.batch.lines import Line, read_lines
 from dynasor.batch.output import Output, OutputError, Progress, read_progress
-from dynasor.batch.program import make_program
 from dynasor.batch.question import BadLine, Question, read_question
 from dynasor.batch.records import Asked, Record, answer_record, bad_line_record, refused_record
 from dynasor.batch.survey import survey
@@ -27,6 +26,7 @@ from dynasor.batch.witness import Witness
 from dynasor.config import Settings, format_policy
 from dynasor.core.errors import EngineUnreachable, UserError
 from dynasor.engines.protocol import Engine
+from dynasor.requests.program import make_program
 from dynasor.runtime.clock import wall_clock
 from dynasor.tally import Watcher
 from dynasor.wiring import make_engines

@@ -10,15 +10,19 @@ from typer.main import get_command
 
 from dynasor.cli.ask import ask
 from dynasor.cli.batch import batch
+from dynasor.cli.bench import bench
 from dynasor.cli.calibrate import calibrate
+from dynasor.cli.chat import chat
 from dynasor.cli.demo import demo
 from dynasor.cli.drift import drift
 from dynasor.cli.errors import exit_code, one_line
 from dynasor.cli.evaluate import evaluate
 from dynasor.cli.fit_engine import fit_engine
+from dynasor.cli.keys import keys_app
 from dynasor.cli.profile import profile
 from dynasor.cli.record import record
 from dynasor.cli.replay import replay
+from dynasor.cli.serve import serve
 from dynasor.cli.simulate import simulate
 from dynasor.cli.trace import trace_app
 
@@ -34,6 +38,10 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("ask")(ask)
+app.command("chat")(chat)
+app.command("serve")(serve)
+app.add_typer(keys_app)
+app.command("bench")(bench)
 app.command("batch")(batch)
 app.command("record")(record)
 app.command("evaluate")(evaluate)

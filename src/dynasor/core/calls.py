@@ -8,12 +8,27 @@ from msgspec import Struct
 
 from dynasor.core.ordering import Demand
 from dynasor.core.program import Report
-from dynasor.core.types import Call, Output, Score, Scored, Spending, Usage, Work
+from dynasor.core.types import (
+    Call,
+    Embed,
+    Embedded,
+    Generate,
+    Generated,
+    Output,
+    Relay,
+    Relayed,
+    Score,
+    Scored,
+    Spending,
+    Usage,
+    Work,
+)
 
 __all__ = [
     "ABORTING",
     "BACKING_OFF",
     "ENDED",
+    "OUTPUT_OF",
     "RUNNING",
     "WAITING",
     "Bill",
@@ -21,6 +36,15 @@ __all__ = [
     "Phase",
     "flaw_of",
 ]
+
+
+OUTPUT_OF: dict[type, type] = {
+    Generate: Generated,
+    Score: Scored,
+    Embed: Embedded,
+    Relay: Relayed,
+}
+"""What a call comes to, by its work."""
 
 
 class Phase(Enum):

@@ -105,8 +105,9 @@ class Votes:
 
     Completion order favours short answers, so statistical policies read `settled`: the votes of
     the longest run of launches, from the first on, that have all finished; `sequence` has their
-    classes in that order. `finished` has every vote. `lost` counts launches that ended without a
-    vote because their calls failed. `max_weight` bounds any single vote's weight.
+    classes in that order, `weights` their weights. `finished` has every vote. `lost` counts
+    launches that ended without a vote because their calls failed. `max_weight` bounds any single
+    vote's weight.
     """
 
     __slots__ = (
@@ -119,12 +120,14 @@ class Votes:
         "max_weight",
         "sequence",
         "settled",
+        "weights",
     )
 
     def __init__(self, max_weight: float = 1.0) -> None:
         self.finished = Tally()
         self.settled = Tally()
         self.sequence: list[int | None] = []
+        self.weights: list[float] = []
         self.launched = 0
         self.lost = 0
         self.max_weight = max_weight
@@ -155,6 +158,7 @@ class Votes:
             if settled is not None:
                 self.settled.add(*settled)
                 self.sequence.append(settled[0])
+                self.weights.append(settled[1])
 
     def leader(self) -> int | None:
         """Return the class that wins now: the policy's choice where it made one."""

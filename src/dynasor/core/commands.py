@@ -18,6 +18,7 @@ __all__ = [
     "Compare",
     "Moved",
     "SetTimer",
+    "Shadowed",
     "Submit",
 ]
 
@@ -76,13 +77,31 @@ class Moved(Struct, frozen=True, gc=False, tag="moved"):
     cause: int
 
 
+class Shadowed(Struct, frozen=True, gc=False):
+    """What a policy that was only asked (`shadow`) would have done.
+
+    It would have stopped after `knob` units, for `reason`, with the answer `answer` (None: none);
+    `is_same` says whether that is the same answer as the program's own. `tokens_after` of the
+    completion tokens were spent on units after those; empty `reason`: it would have gone on, and
+    nothing was. `error` says why it could not be asked, empty if it could.
+    """
+
+    knob: int
+    reason: str
+    tokens_after: int
+    answer: str | None
+    is_same: bool
+    error: str = ""
+
+
 class Answered(Struct, frozen=True, gc=False, tag="answered"):
     """A program's answer is decided; its aborted calls may still hold slots.
 
     `status`: `answered`, `deadline` (time ran out: the best so far), `failed` or `withdrawn`;
     the latter two carry `error_kind` and `error` instead of an answer. `answer` None with status
     `answered` means that no finished branch contained an answer. `reason` says why it stopped,
-    `notes` what went wrong on the way and how often.
+    `notes` what went wrong on the way and how often, `shadow` what another policy would have done
+    where one was to be asked.
     """
 
     program: str
@@ -97,6 +116,7 @@ class Answered(Struct, frozen=True, gc=False, tag="answered"):
     votes: dict[str, float]
     cause: int
     notes: dict[str, int] = {}
+    shadow: Shadowed | None = None
 
 
 class Closed(Struct, frozen=True, gc=False, tag="closed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from msgspec import Struct, field
@@ -29,6 +30,10 @@ class SchedulerConfig(Struct, frozen=True):
     `window_slack`: calls sent beyond an engine's slots, as a fraction of them, so that a slot
     never waits for the round trip; `max_attempts` and `retry_seconds` (doubling) rule failed
     calls; `tokens_per_knob` and `seconds_per_token` are what is assumed until measured.
+
+    `has_hints`: engines are told of the program behind each call. `has_shares`: tenants whose calls
+    wait share each pool by weight (`core.shares`); `shares` has the weights, above 0, of those
+    that do not count once.
     """
 
     seed: int = 0
@@ -38,6 +43,9 @@ class SchedulerConfig(Struct, frozen=True):
     retry_seconds: float = 0.5
     tokens_per_knob: float = 256.0
     seconds_per_token: float = 0.02
+    has_hints: bool = False
+    has_shares: bool = False
+    shares: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a value out of range."""
@@ -48,6 +56,7 @@ class SchedulerConfig(Struct, frozen=True):
             "tokens_per_knob": self.tokens_per_knob > 0,
             "seconds_per_token": self.seconds_per_token > 0,
             "ordering.aging_factor": self.ordering.aging_factor >= 0,
+            "shares": all(0 < weight < inf for weight in self.shares.values()),
         }
         for name, is_in_range in checks.items():
             if not is_in_range:

@@ -11,18 +11,20 @@ from math import inf
 
 from msgspec.structs import replace
 
-from dynasor.core.admission import Pool, ReplicaState
+from dynasor.core.admission import Pool
 from dynasor.core.calls import ABORTING, BACKING_OFF, ENDED, RUNNING, WAITING, CallState
 from dynasor.core.commands import Abort, Submit
 from dynasor.core.config import SchedulerConfig
 from dynasor.core.errors import UnknownName
 from dynasor.core.estimates import RateEstimate
-from dynasor.core.events import Failed, PoolChanged
+from dynasor.core.events import Failed, Observed, PoolChanged
 from dynasor.core.ordering import Demand
 from dynasor.core.outbox import Outbox
 from dynasor.core.queue import ProgramQueue
+from dynasor.core.replica import ReplicaState
 from dynasor.core.run import ProgramRun
-from dynasor.core.types import Usage
+from dynasor.core.shares import Shares
+from dynasor.core.types import Hints, Usage
 
 __all__ = ["Dispatcher"]
 
@@ -30,6 +32,10 @@ PRIMARY_POOL = "generate"
 """The pool whose speed estimates how long a program takes."""
 MAX_PAUSE_SECONDS = 30.0
 """A replica that cannot be reached is tried again at least this often."""
+MAX_BUSY_SECONDS = 4.0
+"""One that says that it is busy, at least this often: it is there, and what it runs ends."""
+SPECULATIVE_RANK = 2**30
+"""Added to the ranks of speculative calls in hints: engines know priorities of 32 bits."""
 
 
 class Dispatcher:
@@ -52,7 +58,8 @@ class Dispatcher:
         """Let a pool consist of these replicas from now on."""
         pool = self.pools.get(event.pool)
         if pool is None:
-            pool = self.pools[event.pool] = Pool(event.pool, self._make_queue)
+            pool = Pool(event.pool, self._make_queue, self._make_shares())
+            self.pools[event.pool] = pool
             self.rates[event.pool] = RateEstimate(self.config.seconds_per_token)
         pool.change(event.replicas, self.config.window_slack)
 
@@ -61,6 +68,26 @@ class Dispatcher:
         self.config = config
         for pool in self.pools.values():
             pool.rebuild(config.window_slack)
+            self._share(pool)
+
+    def observe(self, event: Observed) -> bool:
+        """Take in what an engine shows of itself; whether there is such a replica."""
+        pool = self.pools.get(event.pool)
+        replica = None if pool is None else pool.replicas.get(event.replica)
+        if pool is None or replica is None:
+            return False
+        if not event.is_healthy:
+            self._pause(pool, replica.name)
+            return True
+        if replica.is_down:
+            replica.is_paused = replica.is_down = False
+            self._outbox.forget_timer(_resume_timer(pool, replica))
+        learnt = replica.learnt
+        if learnt is not None and learnt.queued(
+            event.waiting, event.running, replica.held, self._outbox.now
+        ):
+            pool.resize(replica, self.config.window_slack)
+        return True
 
     def enqueue(self, run: ProgramRun, call: CallState) -> None:
         """Let a new call wait for a slot; raises `UnknownName` for a pool nobody opened."""
@@ -109,7 +136,7 @@ class Dispatcher:
         """Free an attempt's slot and bill it; return whether anybody still wants the outcome."""
         was_aborted = call.phase is ABORTING
         pool = self.pools[call.call.pool]
-        pool.release(call)
+        pool.release(call, usage.completion_tokens)
         run.bill.add(usage, was_aborted, has_failed)
         demand = call.demand
         demand.attained += usage.completion_tokens
@@ -125,19 +152,27 @@ class Dispatcher:
     def finish(self, call: CallState, usage: Usage) -> None:
         """Forget a wanted call that ended well, and learn from it."""
         del self.calls[call.call.id]
-        rate = self.rates[call.call.pool]
-        rate.add(self._outbox.now - call.started, usage.completion_tokens)
-        replica = self.pools[call.call.pool].replicas.get(call.replica)
-        if replica is not None:
-            replica.pauses = 0
+        rate, now = self.rates[call.call.pool], self._outbox.now
+        rate.add(now - call.started, usage.completion_tokens)
+        pool = self.pools[call.call.pool]
+        replica = pool.replicas.get(call.replica)
+        if replica is None:
+            return
+        replica.pauses = 0
+        if replica.learnt is not None:
+            tokens = usage.completion_tokens or usage.prompt_tokens
+            if replica.learnt.ended(call.started, tokens, now):
+                pool.resize(replica, self.config.window_slack)
 
     def retry(self, run: ProgramRun, call: CallState, event: Failed) -> bool:
         """Plan another attempt of a failed call if that is sensible; return whether it is."""
         run.failed_attempts += 1
         pool = self.pools[call.call.pool]
-        pool.forget(call.call.affinity)
+        pool.leave(call)
         if event.kind == "EngineUnreachable":
             self._pause(pool, call.replica)
+        elif event.kind == "EngineBusy":
+            self._relieve(pool, call)
         if not event.is_retryable or call.is_open or call.attempt >= self.config.max_attempts:
             del self.calls[call.call.id]
             return False
@@ -197,26 +232,72 @@ class Dispatcher:
         if call.demand.running == 1:
             self.update(call.demand)
         outbox = self._outbox
-        outbox.commands.append(Submit(call.call, call.attempt, replica.name, outbox.cause))
+        hints = self._hints(call) if self.config.has_hints else None
+        outbox.commands.append(Submit(call.call, call.attempt, replica.name, outbox.cause, hints))
 
     def _requeue(self, call: CallState) -> None:
         call.phase = WAITING
         self.pools[call.call.pool].enqueue(call, is_first=True)
 
-    def _pause(self, pool: Pool, name: str) -> None:
-        """Send nothing to a replica that could not be reached, longer each time."""
+    def _hints(self, call: CallState) -> Hints:
+        demand = call.demand
+        slack = demand.latest_start - self._outbox.now
+        return Hints(
+            program=demand.program,
+            workload=demand.workload,
+            knob_left=demand.knob_left,
+            tokens_per_knob=demand.tokens_per_knob,
+            rank=demand.number + SPECULATIVE_RANK * call.is_speculative,
+            slack_seconds=None if slack == inf else slack,
+        )
+
+    def _relieve(self, pool: Pool, call: CallState) -> None:
+        """Send less to a replica that has refused a call as one too many, after a short pause."""
+        replica = pool.replicas.get(call.replica)
+        if replica is None:
+            return
+        learnt = replica.learnt
+        if learnt is not None and learnt.refused(call.started, self._outbox.now):
+            pool.resize(replica, self.config.window_slack)
+        self._pause(pool, call.replica, is_busy=True)
+
+    def _pause(self, pool: Pool, name: str, *, is_busy: bool = False) -> None:
+        """Send nothing to a replica that could not be reached or is busy, longer each time."""
         replica = pool.replicas.get(name)
-        if replica is None or replica.is_paused:
+        if replica is None:
+            return
+        replica.is_down = replica.is_down or not is_busy
+        if replica.is_paused:
             return
         pool.pause(replica)
-        delay = min(MAX_PAUSE_SECONDS, self.config.retry_seconds * 2.0**replica.pauses)
+        most = MAX_BUSY_SECONDS if is_busy else MAX_PAUSE_SECONDS
+        delay = min(most, self.config.retry_seconds * 2.0**replica.pauses)
         replica.pauses += 1
 
         def resume() -> None:
-            replica.is_paused = False
+            replica.is_paused = replica.is_down = False
 
-        timer = f"resume:{pool.name}/{name}"
-        self._outbox.set_timer(timer, self._outbox.now + delay, resume)
+        self._outbox.set_timer(_resume_timer(pool, replica), self._outbox.now + delay, resume)
+
+    def _make_shares(self) -> Shares | None:
+        config = self.config
+        return Shares(config.shares, config.tokens_per_knob) if config.has_shares else None
+
+    def _share(self, pool: Pool) -> None:
+        """Apply the configuration's shares: to begin with, everybody has had what runs now."""
+        shares = pool.shares
+        if self.config.has_shares and shares is not None:
+            shares.weigh(self.config.shares)
+        elif self.config.has_shares or shares is not None:
+            pool.share(self._make_shares())
+            for _, call in self.calls.values():
+                is_here = call.call.pool == pool.name
+                if pool.shares and is_here and call.phase in (RUNNING, ABORTING):
+                    pool.shares.begin(call.demand.tenant)
+
+
+def _resume_timer(pool: Pool, replica: ReplicaState) -> str:
+    return f"resume:{pool.name}/{replica.name}"
 
 
 def _retry_timer(call: CallState) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "Failed",
     "Finished",
     "Grouped",
+    "Observed",
     "PoolChanged",
     "Progressed",
     "TimerFired",
@@ -98,9 +99,13 @@ class TimerFired(Struct, frozen=True, gc=False, tag="timer"):
 
 
 class Withdrew(Struct, frozen=True, gc=False, tag="withdrew"):
-    """The client does not want this program's answer any more."""
+    """The client does not want this program's answer any more.
+
+    `takes_best`: it wants the best there is now, as at a deadline.
+    """
 
     program: str
+    takes_best: bool = False
 
 
 class PoolChanged(Struct, frozen=True, gc=False, tag="pool"):
@@ -108,6 +113,20 @@ class PoolChanged(Struct, frozen=True, gc=False, tag="pool"):
 
     pool: str
     replicas: tuple[Replica, ...]
+
+
+class Observed(Struct, frozen=True, gc=False, tag="observed"):
+    """What an engine shows of itself: the calls that run in it, and those that queue inside it.
+
+    Everybody's calls count, not ours alone. One that is not healthy is sent nothing until it is
+    observed healthy, or for as long as one that cannot be reached.
+    """
+
+    pool: str
+    replica: str
+    waiting: int = 0
+    running: int = 0
+    is_healthy: bool = True
 
 
 class Configured(Struct, frozen=True, gc=False, tag="configured"):
@@ -126,5 +145,6 @@ Event = (
     | TimerFired
     | Withdrew
     | PoolChanged
+    | Observed
     | Configured
 )

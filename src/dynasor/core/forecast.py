@@ -69,7 +69,7 @@ class Forecasts:
         workload = self._workloads[run.demand.workload]
         workload.fresh.pop(run.demand.program, None)
         knob = float(run.program.knob)
-        if run.reason in ("deadline", "withdrawn"):
+        if run.reason in ("deadline", "withdrawn", "hurried"):
             knob += workload.units.left(run.program.knob, run.certainty, run.units.cap)
         elif run.status != "answered":
             return

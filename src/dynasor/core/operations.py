@@ -57,6 +57,7 @@ class Operations:
         "_streams",
         "_strands",
         "_units",
+        "affinity",
         "count",
         "seed",
     )
@@ -68,6 +69,7 @@ class Operations:
         self._calls = calls
         self._streams: dict[str, CallState] = {}
         self._strands: Strands
+        self.affinity = demand.program
         self.count = 0
         self.seed = 0
 
@@ -156,7 +158,7 @@ class Operations:
             program,
             pool,
             work,
-            program,
+            self.affinity,
             program,
             call_seed(self.seed, self.count),
             strand.is_speculative,

@@ -25,9 +25,9 @@ This file must not know of scheduling, engines or time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from msgspec import Struct
 
@@ -217,6 +217,13 @@ class Program(ABC):
         asked = task.prompt(self.question).messages
         instruction = () if has_system else tuple(m for m in asked if m.role == "system")
         return Prompt((*instruction, *self.messages))
+
+    def suited_to(self, abilities: Collection[str]) -> Self:
+        """Return the program with what nobody chose as engines of these abilities need it.
+
+        Asked before the program is described, so that a journal has what was settled on.
+        """
+        return self
 
     def note(self, mishap: str, count: int = 1) -> None:
         """Count something that went wrong and was borne with."""

@@ -14,6 +14,8 @@ or has not crossed, starts a call in that pool.** In detail:
   room takes the call of the program that crossed first. Pools are apart: a slot of one is no use
   to a call that waits in another. While all replicas with room are paused nothing starts, and
   nothing is broken.
+- Where tenants have shares it is promised among the programs of one tenant, and nothing between
+  tenants: whose turn it is their shares say.
 - Speculative calls may be passed by anyone. A speculative call that starts counts as a start.
 - Of the calls that one event starts, the earlier in the list of commands started first.
 
@@ -109,7 +111,7 @@ class PromiseWatch:
         self.broken = 0
         self.stories: list[str] = []
         self._dispatcher = scheduler.dispatcher
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[tuple[str, str], _Line] = {}
         self._crossed: set[str] = set()
 
     def __repr__(self) -> str:
@@ -119,28 +121,40 @@ class PromiseWatch:
         """Check what one `handle` returned at time `now`, before the next `handle`."""
         submits = [command for command in commands if type(command) is Submit]
         if len(submits) == 1:
-            self._check(submits[0].call.pool, submits, now)
+            self._check(self._line_of(submits[0]), submits, now)
         elif submits:
-            for pool in dict.fromkeys(submit.call.pool for submit in submits):
-                self._check(pool, [one for one in submits if one.call.pool == pool], now)
+            lines = [self._line_of(submit) for submit in submits]
+            for line in dict.fromkeys(lines):
+                those = [one for one, its in zip(submits, lines, strict=True) if its == line]
+                self._check(line, those, now)
         for command in commands:
             if type(command) is Closed:
                 self._crossed.discard(command.program)
 
-    def _check(self, pool: str, submits: list[Submit], now: float) -> None:
+    def _line_of(self, submit: Submit) -> tuple[str, str]:
+        """Return the pool, and the tenant where tenants have shares: each has its own line then."""
+        pool = submit.call.pool
+        if self._dispatcher.pools[pool].shares is None:
+            return pool, ""
+        return pool, self._demand_of(submit).tenant
+
+    def _demand_of(self, submit: Submit) -> Demand:
+        return self._dispatcher.calls[submit.call.id][1].demand
+
+    def _check(self, name: tuple[str, str], submits: list[Submit], now: float) -> None:
         """Compare every start with who waits after it: those still there, and those sent later.
 
         An event's calls are sent when all that it changes has been changed, so whoever waits
         afterwards has waited throughout.
         """
-        line = self._lines.get(pool)
+        line = self._lines.get(name)
         if line is None:
-            line = self._lines[pool] = _Line(self._count)
-        line.adopt(self._dispatcher.pools[pool].queues())
+            line = self._lines[name] = _Line(self._count)
+        line.adopt(self._dispatcher.pools[name[0]].rivals(self._demand_of(submits[0])))
         first = line.first()
         crossing_of = line.queues[0].crossing
         for submit in reversed(submits):
-            mine = self._dispatcher.calls[submit.call.id][1].demand
+            mine = self._demand_of(submit)
             crossing = crossing_of(mine)
             if crossing <= now:
                 self._count(mine)

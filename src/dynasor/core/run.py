@@ -9,9 +9,10 @@ from math import inf
 from traceback import extract_tb
 from typing import Protocol
 
-from dynasor.core.allocation import Policy, Stop, View
+from dynasor.core.allocation import Onlooker, Policy, Shadowing, Stop, View
 from dynasor.core.calls import ENDED, Bill, CallState
 from dynasor.core.chance import generator, program_seed
+from dynasor.core.commands import Shadowed
 from dynasor.core.errors import CallFailed, DeadlineExceeded, DynasorError, ProgramFailed
 from dynasor.core.grouping import Grouping
 from dynasor.core.operations import Operations
@@ -62,13 +63,15 @@ class ProgramRun:
 
     `status` is `running` until the end is decided (`is_running`), then one of `Answered.status`.
     `live` holds the calls that still matter, `aborting` counts those that do not and still hold
-    slots. `trail` is where it stood after each settling: units and certainty. It is the `Context`
+    slots. `trail` is where it stood after each settling: units and certainty; `shadowed` is what
+    another policy would have done where one was to be asked. It is the `Context`
     of its program's strands and the `Calls` of its operations.
     """
 
     __slots__ = (
         "_desk",
         "_is_consulted",
+        "_onlooker",
         "_strands",
         "aborted_calls",
         "aborting",
@@ -88,6 +91,7 @@ class ProgramRun:
         "reason",
         "seen_knob",
         "seen_tokens",
+        "shadowed",
         "status",
         "task",
         "trail",
@@ -117,6 +121,10 @@ class ProgramRun:
         self.trail: list[tuple[int, float]] = []
         self.deadline = inf
         self._is_consulted = False
+        self._onlooker: Onlooker | None = None
+        if isinstance(policy, Shadowing):
+            self._onlooker = Onlooker(policy.inner, program.cap)
+        self.shadowed: Shadowed | None = None
         self.operations = Operations(demand, self.units, self.grouping, self)
         self._strands = Strands(Operations.handlers, self.operations)
         self.operations.attach(self._strands)
@@ -228,6 +236,8 @@ class ProgramRun:
             self._reconsider(troubles)
         for call in list(self.live.values()):
             self.drop(call)
+        if self._onlooker is not None:
+            self.shadowed = self._compare_with(self._onlooker)
         self._desk.ended(self)
 
     def _reconsider(self, troubles: list[Exception]) -> None:
@@ -282,20 +292,21 @@ class ProgramRun:
         """Ask the policy: once when units are first wanted, then once after every vote."""
         units, deadline = self.units, self.deadline
         busy, slots = self._desk.crowd(self.demand)
-        decision = self.policy.decide(
-            View(
-                units.cap,
-                units.granted,
-                units.speculative,
-                self.program.knob,
-                self.certaindex,
-                self.program.votes,
-                self.bill.finished_tokens,
-                busy,
-                slots,
-                inf if deadline == inf else self._desk.rounds(self.demand, deadline),
-            )
+        view = View(
+            units.cap,
+            units.granted,
+            units.speculative,
+            self.program.knob,
+            self.certaindex,
+            self.program.votes,
+            self.bill.finished_tokens,
+            busy,
+            slots,
+            inf if deadline == inf else self._desk.rounds(self.demand, deadline),
         )
+        if self._onlooker is not None:
+            self._onlooker.look(view, self.program.answer)
+        decision = self.policy.decide(view)
         if isinstance(decision, Stop):
             if self.program.votes is not None:
                 self.program.votes.choice = decision.winner
@@ -305,6 +316,34 @@ class ProgramRun:
         for strand in units.grant(decision):
             self._promote(strand)
         return self._hand_out()
+
+    def _compare_with(self, onlooker: Onlooker) -> Shadowed:
+        """Say what the policy that was only asked would have done."""
+        knob, own = self.program.knob, None if self.answer is None else self.answer.value
+        if onlooker.stop is None or onlooker.error:
+            return Shadowed(knob, "", 0, own, is_same=True, error=onlooker.error)
+        ahead = max(0, knob - onlooker.knob)
+        tokens = round(self.bill.finished_tokens * ahead / knob) if knob else 0
+        votes = self.program.votes
+        if votes is None:
+            early = None if onlooker.early is None else onlooker.early.value
+            is_same = early == own
+            if early is not None and own is not None and not is_same:
+                is_same = bool(self.task.same(early, own))
+            return Shadowed(onlooker.knob, onlooker.stop.reason, tokens, early, is_same)
+        leader = onlooker.leader
+        return Shadowed(
+            onlooker.knob,
+            onlooker.stop.reason,
+            tokens,
+            None if leader is None else self._name(leader),
+            leader == votes.leader(),
+        )
+
+    def _name(self, group: int) -> str:
+        """Return a class's first answer; its number where the program made it without `Group`."""
+        names = self.grouping.representatives
+        return names[group] if group < len(names) else str(group)
 
     def _hand_out(self) -> bool:
         served = self.units.hand_out()

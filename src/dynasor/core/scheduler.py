@@ -13,6 +13,7 @@ calls that have ended, and timers nobody waits for any more, are ignored and cou
     TimerFired   a deadline has come, a retry is due, a replica may be tried again
     Withdrew     a program ends without an answer
     PoolChanged  replicas come and go
+    Observed     an engine says how it is: its window follows, or it is left alone
     Configured   the configuration changes
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 
 from dynasor.core.allocation import PolicyShelf
 from dynasor.core.audit import audit
-from dynasor.core.calls import CallState, flaw_of
+from dynasor.core.calls import OUTPUT_OF, CallState, flaw_of
 from dynasor.core.catalog import Catalog
 from dynasor.core.commands import Answered, Closed, Command, Compare, Moved
 from dynasor.core.config import SchedulerConfig
@@ -48,6 +49,7 @@ from dynasor.core.events import (
     Failed,
     Finished,
     Grouped,
+    Observed,
     PoolChanged,
     Progressed,
     TimerFired,
@@ -59,26 +61,9 @@ from dynasor.core.outbox import Outbox
 from dynasor.core.program import Report
 from dynasor.core.queue import ProgramQueue
 from dynasor.core.run import ProgramRun
-from dynasor.core.types import (
-    Embed,
-    Embedded,
-    Generate,
-    Generated,
-    Relay,
-    Relayed,
-    Score,
-    Scored,
-    Spending,
-)
+from dynasor.core.types import Spending
 
-__all__ = ["Scheduler"]
-
-OUTPUT_OF: dict[type, type] = {
-    Generate: Generated,
-    Score: Scored,
-    Embed: Embedded,
-    Relay: Relayed,
-}
+__all__ = ["OUTPUT_OF", "Scheduler"]
 
 
 class Scheduler:
@@ -111,6 +96,7 @@ class Scheduler:
             TimerFired: self._timer_fired,
             Withdrew: self._withdrew,
             PoolChanged: self._pool_changed,
+            Observed: self._observed,
             Configured: self._configured,
         }
 
@@ -270,7 +256,10 @@ class Scheduler:
         if run is None or not run.is_running:
             self.ignored += 1
             return
-        run.end("withdrawn", "withdrawn", Withdrawn(f"program {event.program} was withdrawn"))
+        if event.takes_best:
+            run.end("deadline", "hurried")
+        else:
+            run.end("withdrawn", "withdrawn", Withdrawn(f"program {event.program} was withdrawn"))
         if run.is_closed:
             self._close(run)
 
@@ -281,6 +270,10 @@ class Scheduler:
         if any(replica.slots < 1 for replica in event.replicas):
             raise IllegalTransition(f"pool {event.pool!r}: a replica needs at least one slot")
         self._dispatcher.change_pool(event)
+
+    def _observed(self, event: Observed) -> None:
+        if not self._dispatcher.observe(event):
+            self.ignored += 1
 
     def _configured(self, event: Configured) -> None:
         try:
@@ -340,6 +333,7 @@ class Scheduler:
                 votes=run.votes(),
                 cause=self._outbox.cause,
                 notes=run.program.notes,
+                shadow=run.shadowed,
             )
         )
         if run.is_closed:
@@ -388,7 +382,9 @@ class Scheduler:
             knob_left=program.cap,
             tokens_per_knob=self.config.tokens_per_knob,
         )
-        return ProgramRun(program, policy, self._catalog.tasks[program.task], demand)
+        run = ProgramRun(program, policy, self._catalog.tasks[program.task], demand)
+        run.operations.affinity = event.affinity or event.program
+        return run
 
     def _make_queue(self) -> ProgramQueue[CallState]:
         return ProgramQueue(self._ordering, self.config.ordering.aging_factor)

@@ -192,10 +192,17 @@ class Call(Struct, frozen=True, gc=False):
 
 
 class Replica(Struct, frozen=True, gc=False):
-    """One engine of a pool; `slots` is how many calls it runs at once."""
+    """One engine of a pool; `slots` is how many calls it runs at once.
+
+    Where that is not known (`is_learnt`), `slots` is how many it is sent at first; the window is
+    learnt from what it makes of them (`core.window`). One that is draining gets no new calls; those
+    that it runs go on to their end.
+    """
 
     name: str
     slots: int
+    is_learnt: bool = False
+    is_draining: bool = False
 
 
 class ProgramSpec(Struct, frozen=True):

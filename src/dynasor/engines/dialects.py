@@ -2,13 +2,19 @@
 
 The differences were read from the servers' sources (vLLM 0.32, SGLang 0.5.23, TensorRT-LLM of
 2026, llama.cpp as of xllamacpp 2026.10); a server that nobody knows is taken at OpenAI's word.
+
+What a server can be told of a program that has ended: TensorRT-LLM cuts a conversation out of its
+cache on request. SGLang's radix cache keeps each node at the highest priority it ever had, so
+nothing can lower it, and its plain order gives up idle programs first anyway. llama.cpp reuses
+the slot that was idle longest; erasing one takes a switch at its start, and nothing says whose
+prompt a slot holds: the next call of a sibling would pay. In vLLM that is the plug-in's work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dynasor.core.errors import UnknownName
 from dynasor.core.types import Generate, Message, Sampling
@@ -24,6 +30,9 @@ __all__ = [
     "written",
 ]
 
+Priority = Literal["lower first", "higher first", "one to zero"]
+"""How a server reads `priority`: integers of either sign, or a number in (0, 1], higher first."""
+
 # Seeds are 31 bits on the wire: llama.cpp reads 32 and takes the largest for "draw one".
 SEED_MASK = 0x7FFF_FFFF
 
@@ -38,6 +47,11 @@ class Dialect:
     carry usage; `headers`: of every request; `renders`: where it shows messages as text, empty
     where it need not: its own continuation puts the prefix behind the template's (SGLang), or it
     cannot; `plain`: fields of a generation from text.
+
+    Of a call's program: `session`, the header that names it; `hints`, the field of flat hints;
+    `priority`, the sign or scale of the engine's own (see `engines.hints`), and
+    `priority_header`; `truncate`, where a conversation is cut out of its cache. `load`: the series
+    of its metrics that count running and waiting requests.
     """
 
     name: str
@@ -50,25 +64,36 @@ class Dialect:
     headers: Mapping[str, str] = field(default_factory=dict)
     renders: str = ""
     plain: Mapping[str, Any] = field(default_factory=dict)
+    session: str = ""
+    hints: str = ""
+    priority: Priority | None = None
+    priority_header: str = ""
+    truncate: str = ""
+    load: tuple[str, str] | None = None
 
 
 _CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 _EACH_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 # What a generating server can do: whether it embeds too depends on the model, and mostly it does
 # not, so that is for the user to say.
-_GENERATES = frozenset({"generate", "score", "logprobs", "prefix"})
+_GENERATES = frozenset({"generate", "score", "logprobs", "prefix", "relay"})
 
-OPENAI = Dialect("openai", "", frozenset({"generate", "embed", "logprobs"}))
+OPENAI = Dialect("openai", "", frozenset({"generate", "embed", "logprobs", "relay"}))
 
 DIALECTS = (
     Dialect(
         "vllm",
         "vllm",
-        _GENERATES,
+        _GENERATES | {"sharing"},
         prefix=_CONTINUE,
         stream_options=_EACH_CHUNK,
         renders="/../tokenize",
         plain={"add_special_tokens": False},  # the template wrote them
+        session="x-session-id",
+        hints="vllm_xargs",
+        priority="lower first",
+        priority_header="x-vllm-priority",
+        load=("vllm:num_requests_running", "vllm:num_requests_waiting"),
     ),
     Dialect(
         "sglang",
@@ -76,13 +101,19 @@ DIALECTS = (
         _GENERATES,
         prefix={"continue_final_message": True},
         stream_options=_EACH_CHUNK,
+        session="x-smg-routing-key",
+        priority="higher first",
+        priority_header="x-override-priority",
+        load=("sglang:num_running_reqs", "sglang:num_queue_reqs"),
     ),
     # Its requests forbid unknown fields, and it has none that continues a message.
     Dialect(
         "tensorrt-llm",
         "tensorrt_llm",
-        frozenset({"generate", "logprobs"}),
+        frozenset({"generate", "logprobs", "relay"}),
         stream_options=_EACH_CHUNK,
+        priority="one to zero",
+        truncate="/../_control/kv_cache/truncate",
     ),
     # Its own defaults (top_k 40, min_p 0.05) are not what OpenAI's fields mean. `logprobs` alone
     # would list twenty candidates a token. A connection that it has kept open may close under the
@@ -96,6 +127,7 @@ DIALECTS = (
         logprobs={"logprobs": True, "top_logprobs": 1},
         headers={"Connection": "close"},
         renders="/../apply-template",
+        load=("llamacpp:requests_processing", "llamacpp:requests_deferred"),
     ),
     OPENAI,
 )

@@ -24,7 +24,18 @@ from dynasor.core.errors import (
     EngineTimeout,
     EngineUnreachable,
 )
-from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
+from dynasor.core.types import (
+    Embed,
+    Embedded,
+    Generate,
+    Generated,
+    Prompt,
+    Relay,
+    Relayed,
+    Score,
+    Scored,
+    Usage,
+)
 from dynasor.engines.dialects import (
     OPENAI,
     chat_body,
@@ -33,9 +44,13 @@ from dynasor.engines.dialects import (
     text_body,
 )
 from dynasor.engines.faults import FOREIGN, api_root, of_exception, of_reported
+from dynasor.engines.hints import hint_fields, hint_headers
 from dynasor.engines.judge import PLAIN_JUDGE, Judge, judge_body, read_reward
 from dynasor.engines.link import Link
-from dynasor.engines.protocol import Description, Meter, OnReport
+from dynasor.engines.load import load_of
+from dynasor.engines.protocol import Description, Load, Meter, OnReport, Sink
+from dynasor.engines.relaying import Passed, pass_on
+from dynasor.engines.releasing import Conversations
 from dynasor.engines.sse import DONE
 from dynasor.engines.templates import FileTemplate, ServerTemplate, Template
 from dynasor.engines.transcript import Transcript
@@ -45,6 +60,7 @@ from dynasor.engines.wire import (
     Model,
     ModelList,
     NotTheProtocol,
+    Props,
     decode,
     in_order,
     read_usage,
@@ -57,23 +73,14 @@ __all__ = ["HttpEngine"]
 DEFAULT_SLOTS = 64
 # One Score is one call to the scheduler and must not take a server's slots by the dozen.
 JUDGED_AT_ONCE = 8
+# 401: it asks for a key even there, and so it lives.
+HEALTHY = frozenset({200, 204, 401, 403, 404, 405, 501})
 # What vLLM and SGLang say of a completion that they gave up.
 BROKEN_OFF = frozenset({"abort", "error"})
 
 _CHUNK = msgspec.json.Decoder(Completion)
 _MODELS = msgspec.json.Decoder(ModelList)
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
-
-
-class _Settings(msgspec.Struct):
-    n_ctx: int | None = None
-
-
-class _Props(msgspec.Struct):
-    """What llama.cpp says at `/props`; only it has `total_slots`."""
-
-    total_slots: int
-    default_generation_settings: _Settings = msgspec.field(default_factory=_Settings)
 
 
 @dataclass(eq=False)
@@ -85,7 +92,8 @@ class HttpEngine:
     `EngineTimeout`; `judge` is what makes the model judge in `score`; `known_as` is what messages
     call it (None: the URL). `chat_template` is where the model's own template lies (see
     `FileTemplate`): with it every generation is sent as text, and a prefix can be continued
-    whatever the server. Raises `ConfigError` for a bad URL, template or number.
+    whatever the server. `has_priority`: it was started with priority scheduling. Raises
+    `ConfigError` for a bad URL, template or number.
     """
 
     url: str
@@ -99,6 +107,7 @@ class HttpEngine:
     judge: Judge = PLAIN_JUDGE
     known_as: str | None = None
     chat_template: Path | None = None
+    has_priority: bool = False
 
     def __post_init__(self) -> None:
         """Check the arguments; nothing is sent before `start`."""
@@ -108,6 +117,7 @@ class HttpEngine:
         self._named = dialect_named(self.dialect) if self.dialect is not None else None
         self._dialect = self._named or OPENAI
         self._model = self.model or ""
+        self._shown = Conversations()
         self._template: Template | None = None
         if self.chat_template is not None:
             self._template = FileTemplate(self.chat_template)
@@ -152,8 +162,13 @@ class HttpEngine:
         else:
             path, body = "/completions", text_body(self._dialect, self._model, text, work)
         body |= {"stream": True, "stream_options": self._dialect.stream_options}
+        if work.hints is not None:
+            body |= hint_fields(self._dialect, work.hints, has_priority=self.has_priority)
+            if self._dialect.truncate:
+                self._shown.note(work)
+        headers = hint_headers(self._dialect, work.hints, has_priority=self.has_priority)
         try:
-            await self._follow(path, body, transcript)
+            await self._follow(path, body, headers, transcript)
         except FOREIGN as exc:
             raise of_exception(self.address, exc, self.seconds_limit) from exc
         if transcript.finish_reason in BROKEN_OFF:
@@ -161,6 +176,14 @@ class HttpEngine:
                 self.address, f"gave up ({transcript.finish_reason}) within its answer"
             )
         return transcript.finish()
+
+    async def relay(self, work: Relay, meter: Meter, sink: Sink) -> Relayed:
+        """Pass a client's request on, its body and its answer byte for byte."""
+        hints = hint_headers(
+            self._dialect, work.hints, has_priority=self.has_priority, is_relayed=True
+        )
+        request = Passed(work.path, work.body.encode(), {**hints, **sink.headers})
+        return await pass_on(self._link, request, meter, sink)
 
     async def score(self, work: Score, meter: Meter) -> Scored:
         """Have the model judge each item (see `judge`).
@@ -206,6 +229,32 @@ class HttpEngine:
         _add(meter, read_usage(answer.usage, 0, 0))
         return Embedded(tuple(tuple(e.embedding) for e in vectors), meter.usage())
 
+    async def healthy(self) -> bool:
+        """Ask `/health`; a server that has none is healthy while it answers at all."""
+        try:
+            return await self._link.status("/../health") in HEALTHY
+        except EngineError:
+            return False
+
+    async def observe(self) -> Load | None:
+        """Read its metrics, where its dialect has the two series and it shows them."""
+        if self._dialect.load is None:
+            return None
+        try:
+            page = await self._link.get("/../metrics")
+        except EngineError:
+            return None
+        return None if page is None else load_of(page, self._dialect.load)
+
+    def holds(self, program: str) -> bool:
+        """Say whether it was shown conversations that it can be told to give up."""
+        return program in self._shown
+
+    async def release(self, program: str) -> None:
+        """Have a program's conversations cut out of its cache."""
+        for body in self._shown.take(program, self._model):
+            await self._link.post(self._dialect.truncate, body)
+
     async def close(self) -> None:
         """Drop every connection; safe to call twice."""
         await self._link.close()
@@ -233,6 +282,7 @@ class HttpEngine:
             slots=self.slots or (props.total_slots if props is not None else DEFAULT_SLOTS),
             context_tokens=_context(model, props),
             supports=supports,
+            has_slots=self.slots is not None or props is not None,
         )
 
     async def _models(self) -> list[Model]:
@@ -247,10 +297,10 @@ class HttpEngine:
         except NotTheProtocol as exc:
             raise of_exception(self.address, exc, self.seconds_limit) from exc
 
-    async def _props(self) -> _Props | None:
+    async def _props(self) -> Props | None:
         with contextlib.suppress(EngineError, msgspec.MsgspecError):
             data = await self._link.get("/../props")
-            return msgspec.json.decode(data, type=_Props) if data is not None else None
+            return msgspec.json.decode(data, type=Props) if data is not None else None
         return None
 
     def _require(self, ability: str, lack: str) -> None:
@@ -273,8 +323,10 @@ class HttpEngine:
         text = await self._template.render(work.prompt.messages)
         return None if text is None else text + work.prompt.prefix
 
-    async def _follow(self, path: str, body: dict[str, Any], transcript: Transcript) -> None:
-        async with contextlib.aclosing(self._link.events(path, body)) as events:
+    async def _follow(
+        self, path: str, body: dict[str, Any], headers: dict[str, str], transcript: Transcript
+    ) -> None:
+        async with contextlib.aclosing(self._link.events(path, body, headers)) as events:
             try:
                 async for payload in events:
                     if payload == DONE:
@@ -324,7 +376,7 @@ def _choose(address: str, models: list[Model], wanted: str | None) -> Model:
     return models[0]
 
 
-def _context(model: Model, props: _Props | None) -> int | None:
+def _context(model: Model, props: Props | None) -> int | None:
     if model.max_model_len is not None:
         return model.max_model_len
     return props.default_generation_settings.n_ctx if props is not None else None

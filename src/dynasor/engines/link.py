@@ -53,6 +53,7 @@ class Link:
     # One for each request under way: `close` lets them run out, or they would wait for an answer
     # on a connection that is gone.
     _scopes: set[asyncio.Timeout] = field(default_factory=set, repr=False)
+    _as_it_comes: dict[str, Any] = field(default_factory=dict, repr=False)
 
     async def open(self) -> None:
         """Make a session, instead of the one there was; nothing is sent yet."""
@@ -63,6 +64,10 @@ class Link:
             sock_connect=self.connect_seconds,
             sock_read=self.seconds_limit,
         )
+        patient = aiohttp.ClientTimeout(
+            total=None, connect=self.connect_seconds, sock_connect=self.connect_seconds
+        )
+        self._as_it_comes = {"timeout": patient, "auto_decompress": False}
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
 
@@ -91,28 +96,50 @@ class Link:
 
     async def offers(self, path: str) -> bool:
         """Say whether there is something at a path, whatever method it takes."""
+        return await self.status(path) != HTTPStatus.NOT_FOUND
+
+    async def status(self, path: str) -> int:
+        """Return the HTTP status of what is at a path."""
         try:
             async with self._request("GET", path, None) as response:
-                return response.status != HTTPStatus.NOT_FOUND
+                return response.status
         except FOREIGN as exc:
             raise self._translated(exc) from exc
 
     async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Send a JSON body and return the whole answer."""
         try:
-            async with self._request("POST", path, body) as response:
+            async with self._request("POST", path, msgspec.json.encode(body)) as response:
                 return await self._read(response)
         except FOREIGN as exc:
             raise self._translated(exc) from exc
 
-    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+    @contextlib.asynccontextmanager
+    async def answer(
+        self, path: str, data: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a JSON text and give the answer as it begins, whatever its status.
+
+        Its bytes are those that the server sent. Silence is no failure here: a request that is
+        not streamed is silent while its answer is generated.
+        """
+        try:
+            async with self._request("POST", path, data, headers, **self._as_it_comes) as response:
+                yield response
+        except FOREIGN as exc:
+            raise self._translated(exc) from exc
+
+    async def events(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Send a JSON body and yield the events of its answer, `[DONE]` included.
 
         To stop early, close the iterator or cancel the task: that closes the connection, which is
         how servers learn that nobody wants the rest.
         """
         try:
-            async with self._request("POST", path, body) as response:
+            data = msgspec.json.encode(body)
+            async with self._request("POST", path, data, headers) as response:
                 await self._check(response)
                 async for payload in _payloads(response):
                     yield payload
@@ -124,20 +151,28 @@ class Link:
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        more: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise EngineUnreachable(self.address, "it was not started, or was closed")
-        headers = dict(self.headers)
-        data = None
-        if body is not None:
-            data = msgspec.json.encode(body)
+        headers = {**more, **self.headers} if more else dict(self.headers)
+        if data is not None:
             headers["Content-Type"] = "application/json"
         async with asyncio.timeout(None) as scope:
             self._scopes.add(scope)
             try:
                 response = await self._session.request(
-                    method, self._url(path), data=data, headers=headers, allow_redirects=False
+                    method,
+                    self._url(path),
+                    data=data,
+                    headers=headers,
+                    allow_redirects=False,
+                    **options,
                 )
                 with contextlib.closing(response):
                     yield response

@@ -25,10 +25,19 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dynasor.core.errors import ConfigError, EngineUnreachable
-from dynasor.core.types import Embed, Embedded, Generate, Generated, Score, Scored
+from dynasor.core.types import (
+    Embed,
+    Embedded,
+    Generate,
+    Generated,
+    Relay,
+    Relayed,
+    Score,
+    Scored,
+)
 from dynasor.engines.http import HttpEngine
 from dynasor.engines.judge import PLAIN_JUDGE, Judge
-from dynasor.engines.protocol import Description, Meter, OnReport
+from dynasor.engines.protocol import Description, Load, Meter, OnReport, Sink
 
 __all__ = ["SHIPPED_JUDGE", "LlamaCppEngine"]
 
@@ -127,6 +136,18 @@ class LlamaCppEngine:
         """Raise `EngineRefused`: llama.cpp embeds only when it was started to do that alone."""
         return await self._started().embed(work, meter)
 
+    async def relay(self, work: Relay, meter: Meter, sink: Sink) -> Relayed:
+        """Pass a client's request on."""
+        return await self._started().relay(work, meter, sink)
+
+    async def healthy(self) -> bool:
+        """Say whether it would serve a request now."""
+        return self._http is not None and await self._http.healthy()
+
+    async def observe(self) -> Load | None:
+        """Return how many requests run and wait for a place."""
+        return None if self._http is None else await self._http.observe()
+
     async def close(self) -> None:
         """Stop the server and free the model, off the event loop; safe to call twice."""
         http, self._http = self._http, None
@@ -190,6 +211,7 @@ class LlamaCppEngine:
         params.n_ctx = self.places * self.context_tokens
         params.kv_unified = False
         params.warmup = False
+        params.endpoint_metrics = True
         params.verbosity = SILENT
         params.port = 0
         params.n_threads_http = self.slots + SPARE_HTTP_THREADS

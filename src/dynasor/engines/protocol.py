@@ -7,7 +7,7 @@ and `meter` keeps what was spent until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +23,17 @@ from dynasor.core.types import (
     Usage,
 )
 
-__all__ = ["Description", "Engine", "Meter", "OnReport", "Relays", "Sink"]
+__all__ = [
+    "Description",
+    "Engine",
+    "Load",
+    "Meter",
+    "OnReport",
+    "Relays",
+    "Releases",
+    "Sink",
+    "Watched",
+]
 
 OnReport = Callable[[str, int], None]
 """Receives `(delta, tokens)` every `report_every` tokens of an open call."""
@@ -49,14 +59,16 @@ class Meter:
 class Description:
     """What an engine is and holds.
 
-    `slots`: calls it runs at once; `context_tokens`: the longest prompt plus completion, None if
-    unknown; `supports`: of `generate`, `score`, `embed`, `logprobs`, `prefix`, `relay`.
+    `slots`: calls it runs at once, a guess unless `has_slots`; `context_tokens`: the longest prompt
+    plus completion, None if unknown; `supports`: of `generate`, `score`, `embed`, `logprobs`,
+    `prefix`, `relay` and `sharing` (what a running call has computed of a prefix serves others).
     """
 
     model: str
     slots: int
     context_tokens: int | None
     supports: frozenset[str]
+    has_slots: bool = True
 
 
 class Engine(Protocol):
@@ -91,8 +103,15 @@ class Sink(Protocol):
     def has_begun(self) -> bool:
         """Whether the client has seen any of it: then no other attempt can be made."""
 
-    def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the answer's status and headers; called once an answer that is to be handed on."""
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of the client's request that engines may see."""
+
+    def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take the status and the headers of an answer that is to be handed on.
+
+        Another attempt's may follow, while the client has seen nothing.
+        """
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes of its body; waits while the client is slow."""
@@ -108,3 +127,33 @@ class Relays(Protocol):
         A refusal of the client's request (4xx, other than 408 and 429) is such an answer; what
         another attempt may mend raises an `EngineError` before anything was handed on.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests that an engine says it runs, and that wait inside it."""
+
+    running: int
+    waiting: int
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """An engine that can be asked how it is, beside its work."""
+
+    async def healthy(self) -> bool:
+        """Say whether it would serve a request now; never raises `EngineError`."""
+
+    async def observe(self) -> Load | None:
+        """Return its load, None where it does not say; never raises `EngineError`."""
+
+
+@runtime_checkable
+class Releases(Protocol):
+    """An engine that can be told that a program has ended, so that it gives up its cache."""
+
+    def holds(self, program: str) -> bool:
+        """Say whether there is anything to give up; asked when each program has ended."""
+
+    async def release(self, program: str) -> None:
+        """Tell it; raises `EngineError` where that fails, and is not tried again."""

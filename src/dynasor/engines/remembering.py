@@ -8,10 +8,31 @@ from __future__ import annotations
 
 import asyncio
 
-from dynasor.core.errors import EngineError, EngineGarbage
-from dynasor.core.types import Embed, Embedded, Generate, Generated, Prompt, Score, Scored, Usage
+from dynasor.core.errors import EngineError, EngineGarbage, EngineRefused
+from dynasor.core.types import (
+    Embed,
+    Embedded,
+    Generate,
+    Generated,
+    Prompt,
+    Relay,
+    Relayed,
+    Score,
+    Scored,
+    Usage,
+)
 from dynasor.engines.kept import Kept
-from dynasor.engines.protocol import Description, Engine, Meter, OnReport
+from dynasor.engines.protocol import (
+    Description,
+    Engine,
+    Load,
+    Meter,
+    OnReport,
+    Relays,
+    Releases,
+    Sink,
+    Watched,
+)
 
 __all__ = ["KeptRewards", "RememberingEngine"]
 
@@ -29,6 +50,9 @@ class RememberingEngine:
 
     def __init__(self, engine: Engine, kept: KeptRewards) -> None:
         self.engine = engine
+        self._relays = engine if isinstance(engine, Relays) else None
+        self._watched = engine if isinstance(engine, Watched) else None
+        self._releases = engine if isinstance(engine, Releases) else None
         self._kept = kept
         self._underway: dict[Prompt, asyncio.Future[None]] = {}
 
@@ -105,6 +129,29 @@ class RememberingEngine:
     async def embed(self, work: Embed, meter: Meter) -> Embedded:
         """Have the engine embed."""
         return await self.engine.embed(work, meter)
+
+    async def relay(self, work: Relay, meter: Meter, sink: Sink) -> Relayed:
+        """Have the engine pass a request on; raises `EngineRefused` where it cannot."""
+        if self._relays is None:
+            raise EngineRefused(self.address, "cannot pass a client's request on")
+        return await self._relays.relay(work, meter, sink)
+
+    async def healthy(self) -> bool:
+        """Ask the engine; one that cannot be asked is healthy."""
+        return self._watched is None or await self._watched.healthy()
+
+    async def observe(self) -> Load | None:
+        """Ask the engine; one that cannot be asked does not say."""
+        return None if self._watched is None else await self._watched.observe()
+
+    def holds(self, program: str) -> bool:
+        """Say whether the engine holds anything of a program."""
+        return self._releases is not None and self._releases.holds(program)
+
+    async def release(self, program: str) -> None:
+        """Have the engine release a program."""
+        if self._releases is not None:
+            await self._releases.release(program)
 
     async def close(self) -> None:
         """Close the engine; what it said stays true."""

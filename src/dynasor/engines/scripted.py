@@ -22,12 +22,15 @@ from dynasor.core.types import (
     Generate,
     Generated,
     Prompt,
+    Relay,
+    Relayed,
     Score,
     Scored,
     Usage,
     Work,
 )
-from dynasor.engines.protocol import Description, Meter, OnReport
+from dynasor.engines.plain import CHAT, JSON, STREAM, Said, asked_of, refusal
+from dynasor.engines.protocol import Description, Meter, OnReport, Sink
 
 __all__ = ["Drop", "Fail", "Fault", "Hang", "Lie", "ScriptedEngine", "Sleep"]
 
@@ -105,7 +108,7 @@ class ScriptedEngine:
     async def start(self) -> Description:
         """Describe it: it can do what its script can."""
         self.is_closed = False
-        supports = {"generate", "logprobs", "prefix"}
+        supports = {"generate", "logprobs", "prefix", "relay"}
         if self.reward is not None:
             supports.add("score")
         if self.vector is not None:
@@ -123,6 +126,28 @@ class ScriptedEngine:
             meter.is_counted = True
             await self._pause(fault)
             return await self._write(work, meter, on_report, fault)
+        finally:
+            self.running -= 1
+
+    async def relay(self, work: Relay, meter: Meter, sink: Sink) -> Relayed:
+        """Answer as a server would, with 400 for what the script has no output for."""
+        fault = self._enter(work)
+        try:
+            meter.is_counted = True
+            await self._pause(fault)
+            try:
+                asked = asked_of(work)
+                task = asked.work()
+                tokens, finish_reason = self._completion(task)
+            except (ValueError, EngineRefused) as exc:
+                sink.begin(400, (JSON,))
+                await sink.write(refusal(str(exc)))
+                return Relayed(400)
+            meter.prompt_tokens = sum(len(_tokens(m.content)) for m in task.prompt.messages)
+            usage = Usage(meter.prompt_tokens, len(tokens))
+            said = Said(asked, work.path == CHAT, tokens, finish_reason, usage)
+            await self._pass_on(said, meter, sink, fault)
+            return Relayed(200, self._usage(meter, fault))
         finally:
             self.running -= 1
 
@@ -193,6 +218,25 @@ class ScriptedEngine:
         text = "".join(tokens)
         logprob = -1.0 if work.sampling.has_logprobs and tokens else None
         return Generated(text, self._usage(meter, fault), finish_reason, logprob)
+
+    async def _pass_on(self, said: Said, meter: Meter, sink: Sink, fault: Fault | None) -> None:
+        """Spend the tokens' time, and write them as they come where the client streams."""
+        sink.begin(200, (STREAM if said.asked.stream else JSON,))
+        events = said.events()
+        if said.asked.stream and said.is_chat:
+            await sink.write(next(events))
+        for count, _token in enumerate(said.tokens, start=1):
+            if self.token_seconds > 0.0 and self.sleep is not None:
+                await self.sleep(self.token_seconds)
+            meter.completion_tokens = count
+            if said.asked.stream:
+                await sink.write(next(events))
+            await self._break_off(fault, count)
+        if not said.asked.stream:
+            await sink.write(said.whole())
+            return
+        for event in events:
+            await sink.write(event)
 
     async def _break_off(self, fault: Fault | None, count: int) -> None:
         if isinstance(fault, Hang) and count == fault.tokens:

@@ -26,6 +26,7 @@ __all__ = [
     "Embeddings",
     "ModelList",
     "NotTheProtocol",
+    "Props",
     "TokenLogprob",
     "Tokens",
     "beginning",
@@ -129,6 +130,17 @@ class Embedding(Struct):
 
     embedding: list[float]
     index: int | None = None
+
+
+class _Defaults(Struct):
+    n_ctx: int | None = None
+
+
+class Props(Struct):
+    """What llama.cpp says at `/props`; only it has `total_slots`."""
+
+    total_slots: int
+    default_generation_settings: _Defaults = field(default_factory=_Defaults)
 
 
 class Tokens(Struct):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
+from dynasor.core.allocation import EVEN
 from dynasor.core.errors import DynasorError
+from dynasor.core.types import PolicySpec
 from dynasor.online.run import Experiment, simulate
 from dynasor.online.systems import make_system
 from dynasor.online.workload import Together, with_rate
@@ -20,12 +22,13 @@ FILLING, DRAINING = 0.25, 0.75
 """Shares of the endings between which the rate is measured."""
 
 
-def even_capacity(experiment: Experiment, seed: int = 0) -> float:
+def even_capacity(experiment: Experiment, seed: int = 0, policy: PolicySpec = EVEN) -> float:
     """Return how many programs a second the cluster completes when it never idles.
 
     Measured: every program at once, each to its full cap, first come first served; the rate at
     which programs end between the first and the last quarter of the endings. The mix of parts is
-    the workload's; deadlines play no part.
+    the workload's; deadlines play no part. `policy` is another one that uses up every cap, in the
+    rounds in which searches were recorded.
     """
     workload, cluster = experiment.workload, experiment.cluster
     least_cap = min(part.cap for part in workload.parts)
@@ -33,7 +36,9 @@ def even_capacity(experiment: Experiment, seed: int = 0) -> float:
     programs = max(FEWEST, round(FULL_BATCHES * fills))
     parts = tuple(replace(part, policy=None, lock=True, deadline=None) for part in workload.parts)
     crowd = replace(workload, parts=parts, arrivals=Together(), programs=programs)
-    found = simulate(replace(experiment, workload=crowd, horizon=None), make_system("fcfs"), seed)
+    found = simulate(
+        replace(experiment, workload=crowd, horizon=None), make_system("fcfs", policy), seed
+    )
     ends = np.sort(found.finished[~np.isnan(found.finished)])
     if len(ends) < programs:
         raise DynasorError(f"{programs - len(ends)} of {programs} programs never ended")

@@ -6,11 +6,13 @@ to ask: it runs on while probes go beside it, and is aborted when the policy is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from dataclasses import replace as evolve
 from itertools import chain
 from math import ceil, inf
 from statistics import fmean
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from msgspec.structs import replace
 
@@ -43,6 +45,8 @@ from dynasor.programs.probing import (
 
 __all__ = ["ChainOfThought"]
 
+SHARING = "sharing"
+"""The ability of an engine to serve a prefix that a running call of its own has computed."""
 SEEDS = 2**31
 """Seeds travel as 31 bits: what a trace says of its seed is what the engine got."""
 
@@ -66,7 +70,8 @@ class ChainOfThought(Program):
     the line, makes a whole message of it. `share` bounds what probes may cost, see
     `Trace.due_at`: at 0 none is sent but the one that closes a trace which was cut. `chunked`
     stops the stream where a probe is due and goes on with the text after it: for engines that
-    cannot do both at once, or would compute the trace a second time to (llama.cpp).
+    cannot do both at once, or would compute the trace a second time to. None leaves that to
+    what the engines can do (streaming, where nobody asks them).
     """
 
     name = "chain-of-thought"
@@ -88,7 +93,7 @@ class ChainOfThought(Program):
     probe: str = "\n</think>\n\nThe answer is \\boxed{"
     probe_tokens: int = 12
     share: float = 0.1
-    chunked: bool = False
+    chunked: bool | None = None
     traces: list[Trace] = field(default_factory=list, init=False, repr=False, compare=False)
     _paid: int = field(default=0, init=False, repr=False, compare=False)
     _rounds: int = field(default=0, init=False, repr=False, compare=False)
@@ -101,6 +106,10 @@ class ChainOfThought(Program):
             raise ConfigError(f"share is {self.share}; expected 0 (no probes) or more")
         if not self.think_end:
             raise ConfigError("think_end is empty; give the tag that closes the thoughts")
+
+    def suited_to(self, abilities: Collection[str]) -> Self:
+        """Stop streams for probes where an engine would compute the trace again beside them."""
+        return self if self.chunked is not None else evolve(self, chunked=SHARING not in abilities)
 
     def prompt(self, task: Task) -> Prompt:
         """Return the prompt, with what makes the model think."""

@@ -2,5 +2,6 @@
 
 from dynasor.runtime.clock import Clock, MonotonicClock
 from dynasor.runtime.driver import Driver, Happening, Watcher
+from dynasor.runtime.watch import Watch
 
-__all__ = ["Clock", "Driver", "Happening", "MonotonicClock", "Watcher"]
+__all__ = ["Clock", "Driver", "Happening", "MonotonicClock", "Watch", "Watcher"]

@@ -8,15 +8,17 @@ program ends are the scheduler's business.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from dynasor.core.calls import flaw_of
 from dynasor.core.commands import Abort, Answered, Closed, Command, Compare, Moved, SetTimer, Submit
 from dynasor.core.errors import (
+    ConfigError,
     EngineError,
     EngineGarbage,
     EngineRefused,
@@ -34,7 +36,7 @@ from dynasor.core.events import (
 )
 from dynasor.core.scheduler import OUTPUT_OF, Scheduler
 from dynasor.core.types import Embed, Generate, Hints, Output, Relay, Score, Work
-from dynasor.engines.protocol import Engine, Meter, Relays, Sink
+from dynasor.engines.protocol import Engine, Meter, Relays, Releases, Sink
 from dynasor.runtime.clock import Clock
 from dynasor.workers.comparer import Comparer
 
@@ -62,7 +64,8 @@ class Driver:
 
     `watch(program, watcher)` before its arrival: the watcher hears `Moved`, then one `Answered`,
     then one `Closed`. A watcher must not raise. `late` counts the events of attempts that had been
-    given up because their engine did not react to being cancelled.
+    given up because their engine did not react to being cancelled, `failed_releases` the programs
+    whose end an engine could not be told.
     """
 
     def __init__(
@@ -74,10 +77,13 @@ class Driver:
     ) -> None:
         self.scheduler = scheduler
         self.late = 0
+        self.failed_releases = 0
         self._engines = engines
         self._comparer = comparer
         self._clock = clock
-        self._recorder: Recorder | None = None
+        self._relays = {name: one for name, one in engines.items() if isinstance(one, Relays)}
+        self._releasing = [one for one in engines.values() if isinstance(one, Releases)]
+        self._recorders: list[Recorder] = []
         self._watchers: dict[str, Watcher] = {}
         self._sinks: dict[str, Sink] = {}
         self._attempts: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -96,18 +102,28 @@ class Driver:
             Closed: self._tell,  # type: ignore[dict-item]
         }
 
+    @property
+    def clock(self) -> Clock:
+        """The clock that events are given times by."""
+        return self._clock
+
     def record_in(self, recorder: Recorder) -> None:
-        """Have every event from now on written down; call it before the first one."""
-        self._recorder = recorder
+        """Have every event from now on written down; each recorder gets all of them."""
+        self._recorders.append(recorder)
 
     def watch(self, program: str, watcher: Watcher) -> None:
-        """Tell `watcher` what happens to a program, until it is closed."""
+        """Tell `watcher` what happens to a program, until it is closed.
+
+        Raises `ConfigError` for a program that is watched already: it has not ended.
+        """
+        if program in self._watchers:
+            raise ConfigError(f"program id {program!r} is in use; give each program its own")
         self._watchers[program] = watcher
 
     def pour(self, program: str, sink: Sink) -> None:
         """Hand what engines answer to a program's relayed requests to `sink`, until it is closed.
 
-        Call it before the program's arrival.
+        Call it before the event loop goes on after the program's arrival.
         """
         self._sinks[program] = sink
 
@@ -146,8 +162,8 @@ class Driver:
     def _handle(self, event: Event) -> None:
         now = self._clock.now()
         commands = self.scheduler.handle(event, now)
-        if self._recorder is not None:
-            self._recorder.record(now, event, commands)
+        for recorder in self._recorders:
+            recorder.record(now, event, commands)
         for command in commands:
             self._perform[type(command)](command)
 
@@ -193,7 +209,10 @@ class Driver:
             self.late += 1
 
     def _compare(self, command: Compare) -> None:
-        task = asyncio.get_running_loop().create_task(self._group(command))
+        self._in_background(self._group(command))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -213,6 +232,9 @@ class Driver:
             timer = self._timers.pop(f"deadline:{command.program}", None)
             if timer is not None:
                 timer.cancel()
+            for engine in self._releasing:
+                if engine.holds(command.program):
+                    self._in_background(self._release(engine, command.program))
         if watcher is not None:
             watcher(command)
 
@@ -278,7 +300,8 @@ class Driver:
 
     async def _relay(self, engine: Engine, command: Submit, work: Relay, meter: Meter) -> Output:
         """Pass a client's request on; what the client has begun to read is not asked again."""
-        if not isinstance(engine, Relays):
+        relays = self._relays.get(command.replica)
+        if relays is None:
             raise EngineRefused(engine.address, "cannot pass a client's request on")
         sink = self._sinks.get(command.call.program)
         if sink is None:
@@ -286,10 +309,23 @@ class Driver:
         if command.hints is not None:
             work = msgspec.structs.replace(work, hints=command.hints)
         try:
-            return await engine.relay(work, meter, sink)
+            return await relays.relay(work, meter, sink)
         except EngineError as exc:
             exc.is_retryable = exc.is_retryable and not sink.has_begun
             raise
+
+    async def _release(self, engine: Releases, program: str) -> None:
+        """Tell an engine that a program has ended: a favour, so that its failure is only told."""
+        try:
+            await engine.release(program)
+        except EngineError as exc:
+            self.failed_releases += 1
+            if self.failed_releases == 1:
+                logging.getLogger("dynasor").warning(
+                    "warning: the end of a program could not be told, its cache stays for now: %s "
+                    "(further failures are counted)",
+                    exc,
+                )
 
     async def _group(self, command: Compare) -> None:
         try:

@@ -15,6 +15,7 @@ from dynasor.core.allocation.policy import Grant, Policy, Stop, View
 from dynasor.core.allocation.priced import Priced
 from dynasor.core.allocation.published import Esc, Length, Skyline
 from dynasor.core.allocation.sequential import Sequential
+from dynasor.core.allocation.shadow import Onlooker, Shadow, Shadowing
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.core.types import PolicySpec
 
@@ -26,10 +27,13 @@ __all__ = [
     "Grant",
     "Length",
     "Lock",
+    "Onlooker",
     "Policy",
     "PolicyShelf",
     "Priced",
     "Sequential",
+    "Shadow",
+    "Shadowing",
     "Skyline",
     "Stepwise",
     "Stop",
@@ -60,6 +64,7 @@ def policies() -> dict[str, type[Policy]]:
         "esc": Esc,
         "length": Length,
         "skyline": Skyline,
+        "shadow": Shadow,
     }
 
 
@@ -70,7 +75,15 @@ def make_policy(spec: PolicySpec, known: Mapping[str, type[Policy]]) -> Policy:
     unknown, of the wrong type or out of range.
     """
     policy = build("policy", spec.name, spec.params, known)
+    if isinstance(policy, Shadow):  # a lock would act
+        return Shadowing(policy, make_policy(_asked(policy, spec.has_lock), known))
     return Lock(policy) if spec.has_lock else policy
+
+
+def _asked(shadow: Shadow, has_lock: bool) -> PolicySpec:
+    if shadow.policy == "shadow":
+        raise ConfigError("policy 'shadow' cannot ask itself; name another as its policy")
+    return PolicySpec(shadow.policy, shadow.params, has_lock)
 
 
 class PolicyShelf:

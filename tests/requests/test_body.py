@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dynasor.batch.body import Refused, read_body
-from dynasor.batch.program import make_program
 from dynasor.config import Settings
+from dynasor.requests.body import Refused, read_body
+from dynasor.requests.program import make_program
 from dynasor.wiring import make_catalog
 
 USER = {"role": "user", "content": "1+1?"}
@@ -99,3 +99,40 @@ def test_body_no_object():
     """A body that is no object is refused."""
     with pytest.raises(Refused, match="body is null; expected an object"):
         read_body(None)
+
+
+def test_places():
+    """Fields are named as who sends the body knows them."""
+    for place, param in (("body", "body.n"), ("", "n")):
+        with pytest.raises(Refused, match=rf"^{param} is not supported") as caught:
+            read_body({"messages": [USER], "n": 2}, place)
+        assert caught.value.param == param
+    with pytest.raises(Refused, match="the body is list; expected an object") as caught:
+        read_body([], "")
+    assert caught.value.param == ""
+
+
+def test_stop():
+    """Texts that end a branch are for algorithms that have them."""
+    assert read_body({"messages": [USER], "stop": "\n"}).stops == ("\n",)
+    with pytest.raises(Refused, match="'mcts' ends its branches itself") as caught:
+        program(stop=["\n"], dynasor={"algorithm": "mcts"})
+    assert caught.value.param == "body.stop"
+
+
+def test_profile(tmp_path):
+    """A request may name the profile that the settings have, and no other."""
+    asked = read_body({"messages": [USER], "dynasor": {"profile": "mine"}})
+    named = Settings().model_copy(update={"profile": tmp_path / "mine.json"})
+    assert make_program(asked, named, make_catalog()).name == "self-consistency"
+    with pytest.raises(Refused, match="unknown profile 'mine'"):
+        make_program(asked, Settings(), make_catalog())
+
+
+def test_effort_is_never_nothing():
+    """The least effort is one unit."""
+    assert [program(reasoning_effort=name).cap for name in ("none", "minimal", "xhigh")] == [
+        1,
+        3,
+        20,
+    ]

@@ -1,46 +1,26 @@
-"""Settings: one typed tree from defaults, a TOML file, the environment and flags, in that order.
-
-Unknown keys are refused wherever they stand. `DYNASOR_POLICY=even` sets `policy`, and so on.
-"""
+"""`Settings`: every choice a user has, with its default and its limits."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dynasor.core.config import OrderingSpec, SchedulerConfig
-from dynasor.core.errors import ConfigError, UnknownName
+from dynasor.config.serving import Serving
+from dynasor.config.written import parse_ordering, parse_policy, parse_program
+from dynasor.core.config import SchedulerConfig
 from dynasor.core.types import PolicySpec, ProgramSpec
-from dynasor.profile import read_profile
 
-__all__ = [
-    "MOST_BRANCHES",
-    "SAID_ELSEWHERE",
-    "Settings",
-    "format_policy",
-    "format_program",
-    "load_settings",
-    "parse_ordering",
-    "parse_policy",
-    "parse_program",
-]
+__all__ = ["MOST_BRANCHES", "Settings"]
 
 MOST_BRANCHES = 1_000
 """A cap above this is a slip of the pen: thirty times the largest in the paper's table 2."""
-PREFIX = "DYNASOR_"
-NOT_SETTINGS = frozenset({"DYNASOR_TRACES"})
-"""Where benchmarks and tests look for recordings: it stands in the same shells."""
-DEFAULT_FILE = "dynasor.toml"
-QUOTED_OR_CHAR = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)
-SAID_ELSEWHERE = frozenset({"question", "messages", "task", "cap"})
-"""Fields of every program that say what is asked, of whom and how far, not how."""
+
+WIDE_SLACK = 15.0
+"""An engine that orders chooses among sixteen times its slots: enough to reorder, and still not
+the whole queue, which would lie in its memory and could no longer be cancelled for nothing."""
 
 
 class Settings(BaseModel):
@@ -67,6 +47,29 @@ class Settings(BaseModel):
         None,
         description="longest prompt plus completion of a GGUF engine, in tokens; "
         "768 for the embedded model and 4096 for other files if unset",
+    )
+    engine_kind: Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp", "openai"] | None = Field(
+        None, description="what kind of server the engines are; found out if unset"
+    )
+    engine_order: Literal["gateway", "engine"] = Field(
+        "gateway",
+        description="who orders an engine's calls: 'gateway' (a window of about its slots), or "
+        "'engine' where our plug-in runs inside it (a wide window, with hints)",
+    )
+    engine_priority: bool = Field(
+        default=False,
+        description="send each call's rank as the engine's own priority; it must have been started "
+        "with priority scheduling",
+    )
+    hints: bool = Field(
+        default=False,
+        description="tell engines which program a call belongs to and how much of it is left; "
+        "always where the engine orders",
+    )
+    learn_window: bool = Field(
+        default=True,
+        description="where nobody says how many calls an engine runs at once, learn it from its "
+        "throughput and its queue",
     )
     chat_template: Path | None = Field(
         None,
@@ -175,6 +178,9 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1)] = Field(
         1, description="processes that compare answers which take mathematics to compare"
     )
+    serve: Serving = Field(
+        Serving(), description="what `dynasor serve` needs besides: the table below"
+    )
 
     def policy_spec(self) -> PolicySpec:
         """Return the policy with its lock."""
@@ -197,152 +203,8 @@ class Settings(BaseModel):
     def scheduler_config(self) -> SchedulerConfig:
         """Return what the scheduler must know."""
         ordering = parse_ordering(self.ordering, self.aging_factor)
-        return SchedulerConfig(seed=self.seed, ordering=ordering)
-
-
-def load_settings(path: Path | None = None, **flags: Any) -> Settings:
-    """Return the settings; flags that are None were not given.
-
-    From weak to strong: defaults, the file, the environment, the profile, flags.
-    `path` None reads `dynasor.toml` of the working folder if there is one. Raises `ConfigError`
-    or `UnknownName` in one line that says where the setting stands.
-    """
-    if path is None and Path(DEFAULT_FILE).is_file():
-        path = Path(DEFAULT_FILE)
-    merged = _from_file(path) if path is not None else {}
-    places = dict.fromkeys(merged, f" in {path}")
-    environment = _from_environment()
-    places |= {name: f" in the environment ({PREFIX}{name.upper()})" for name in environment}
-    merged |= environment
-    given = {name: value for name, value in flags.items() if value is not None}
-    _refuse_unknown(given, "setting")
-    profile = given.get("profile") or merged.get("profile")
-    if profile:
-        calibrated = _from_profile(Path(profile))
-        merged |= calibrated
-        places |= dict.fromkeys(calibrated, f" in the profile {profile}")
-    merged |= given
-    places |= dict.fromkeys(given, "")
-    for name in ("engine", "reward_engine"):
-        if isinstance(merged.get(name), str):
-            merged[name] = [part.strip() for part in merged[name].split(",")]
-    try:
-        return Settings.model_validate(merged)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        place = places.get(str(first["loc"][0]), "")
-        shown = "unusable" if name.endswith("api_key") else repr(first["input"])
-        raise ConfigError(f"setting {name!r}{place} is {shown}: {first['msg']}") from exc
-
-
-def parse_policy(text: str, *, has_lock: bool = True) -> PolicySpec:
-    """Read `NAME` or `NAME:key=value,...`; values are JSON where they can be, else text."""
-    name, params = _parse(text, "policy")
-    return PolicySpec(name, params, has_lock)
-
-
-def format_policy(spec: PolicySpec) -> str:
-    """Write a policy so that `parse_policy` reads it again; the lock is not part of it."""
-    return _format(spec.name, spec.params)
-
-
-def parse_program(text: str) -> ProgramSpec:
-    """Read a program, written like a policy; raises `ConfigError` for what is said elsewhere.
-
-    That is the question and what every question has a setting for: task and cap.
-    """
-    name, params = _parse(text, "program")
-    for key in params:
-        if key in SAID_ELSEWHERE:
-            is_setting = key in Settings.model_fields
-            place = "has a setting of its own" if is_setting else "comes with each question"
-            raise ConfigError(f"program {text!r}: {key!r} {place}; leave it out")
-    return ProgramSpec(name, params)
-
-
-def format_program(spec: ProgramSpec) -> str:
-    """Write a program so that `parse_program` reads it again."""
-    return _format(spec.name, spec.params)
-
-
-def parse_ordering(text: str, aging_factor: float) -> OrderingSpec:
-    """Read an ordering, written like a policy."""
-    name, params = _parse(text, "ordering")
-    return OrderingSpec(name, params, aging_factor)
-
-
-def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
-    name, _, rest = text.partition(":")
-    params: dict[str, Any] = {}
-    for part in _split(rest):
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"{kind} {text!r}: expected NAME:key=value,key=value, got {part!r}")
-        if key.strip() in params:
-            raise ConfigError(f"{kind} {text!r}: {key.strip()!r} is given twice")
-        params[key.strip()] = _value(value.strip())
-    return name.strip(), params
-
-
-def _format(name: str, params: dict[str, Any]) -> str:
-    written = ",".join(f"{key}={json.dumps(value)}" for key, value in params.items())
-    return f"{name}:{written}" if written else name
-
-
-def _split(text: str) -> list[str]:
-    """Split at commas that stand outside of braces and quoted texts."""
-    parts, depth = [""], 0
-    for piece in QUOTED_OR_CHAR.findall(text):
-        if len(piece) == 1:
-            depth += (piece in "{[") - (piece in "}]")
-        if piece == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += piece
-    return [part for part in parts if part.strip()]
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, a number of 5,000 digits, a tower of brackets
-        return text
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"settings file {path} cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"settings file {path} is not TOML: {exc}") from exc
-    _refuse_unknown(values, f"setting in {path}:")
-    return values
-
-
-def _from_profile(path: Path) -> dict[str, Any]:
-    profile = read_profile(path)
-    return {
-        "program": profile.program,
-        "policy": format_policy(profile.policy_spec()),
-        "lock": profile.lock,
-        "cap": profile.cap,
-        "task": profile.task,
-    }
-
-
-def _from_environment() -> dict[str, Any]:
-    values = {
-        name.removeprefix(PREFIX).lower(): value
-        for name, value in os.environ.items()
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS
-    }
-    _refuse_unknown(values, f"setting in the environment ({PREFIX}...):")
-    return values
-
-
-def _refuse_unknown(values: dict[str, Any], kind: str) -> None:
-    for name in values:
-        if name not in Settings.model_fields:
-            raise UnknownName(kind, name, Settings.model_fields)
+        if self.engine_order == "engine":
+            return SchedulerConfig(
+                seed=self.seed, ordering=ordering, has_hints=True, window_slack=WIDE_SLACK
+            )
+        return SchedulerConfig(seed=self.seed, ordering=ordering, has_hints=self.hints)

@@ -1,0 +1,85 @@
+"""A real vLLM server on the CPU for a benchmark, from the environment of scripts/test-vllm."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["make_model", "serve"]
+
+ROOT = Path(__file__).parents[1]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+EMBEDDED = ROOT / "src" / "dynasor" / "engines" / "models" / "tiny.gguf"
+START_SECONDS = 300
+STOP_SECONDS = 60
+
+
+def make_model(folder: Path) -> Path:
+    """Write the embedded model into a folder as vLLM reads it; end the script without vLLM."""
+    if not PYTHON.exists():
+        sys.exit("there is no .venv-vllm; scripts/test-vllm makes it")
+    model = folder / "tiny"
+    command = [PYTHON, ROOT / "training" / "gguf_to_hf.py", EMBEDDED, model]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return model
+
+
+@contextlib.contextmanager
+def serve(model: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a server with these options of vLLM's; yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768", *options]
+    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    settings = {**os.environ, **quiet, "PYTHONPATH": str(ROOT / "src"), **(environment or {})}
+    log = model.parent / "vllm.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=model.parent,
+            env=settings,
+            start_new_session=True,
+        )
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/health", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _stop(process)
+
+
+def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(health, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+    sys.exit(f"vLLM is not up; the end of its log:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
