@@ -22,12 +22,14 @@ from dynasor.core.certaindex import Tally
 from dynasor.core.types import PolicySpec
 from dynasor.evaluate.offline import Means
 from dynasor.evaluate.recorded import Recorded, RecordedStep
-from dynasor.programs import Mcts
+from dynasor.programs import Mcts, Rebase, SelfConsistency
 from dynasor.programs.best_of_n import NEUTRAL
 
 __all__ = [
     "CAUTIONS",
+    "CONFIDENCE",
     "ENTROPIES",
+    "REWARDS",
     "Question",
     "State",
     "curve",
@@ -35,6 +37,7 @@ __all__ = [
     "outcome",
     "reward_levels",
     "sample_states",
+    "search_params",
     "search_states",
     "share",
     "stopped",
@@ -45,6 +48,9 @@ QUANTILES = np.linspace(0.05, 0.95, 16)
 """Where thresholds on the reward stand among rewards that are known."""
 CAUTIONS = {"plain": 0.0, "careful": 2.0}
 """Standard errors that are charged on top of a loss."""
+CONFIDENCE, BALANCE = "confidence", 0.02
+"""Confidences lie closer together than a judge's rewards: Rebase's softmax is sharper for them."""
+REWARDS = ("model", CONFIDENCE)
 BINS = 20
 """Points of a curve, as in `dynasor.calibrate.skyline`."""
 
@@ -64,6 +70,14 @@ class State(Struct, frozen=True):
 
 Question = list[list[State]]
 """The states of one question's searches: `[seed][stop]`."""
+
+
+def search_params(program: str, rewards: str) -> dict[str, Any]:
+    """Return the parameters of a search whose rewards come from there; none for samples."""
+    if program == SelfConsistency.name:
+        return {}
+    sharper = {"balance": BALANCE} if (program, rewards) == (Rebase.name, CONFIDENCE) else {}
+    return {"rewards": rewards, **sharper}
 
 
 def search_states(

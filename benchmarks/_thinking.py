@@ -50,6 +50,8 @@ CHAIN: dict[str, Any] = {
 """How the embedded model is made to think and asked for its answer."""
 MEANS = ("tokens", "aborted_tokens", "prompt_tokens", "calls", "seconds", "latency")
 READ = ("is_right", *MEANS)
+LINE_INCHES = 0.18
+"""Height of one line of a legend: labels are rules, and long."""
 HESITATION = ("wait", "hold", "but", "okay", "no", "hmm")
 """The words of the published rule, wherever they stand in a text."""
 
@@ -253,7 +255,7 @@ def show_rows(found: Sequence[dict[str, Any]]) -> None:
 
 def draw_rows(found: Sequence[dict[str, Any]], target: Path) -> None:
     """Draw accuracy over tokens and over seconds, a point a row."""
-    drawn, panels = figure(columns=2, size=(9, 3.8), sharey=True)
+    drawn, panels = figure(columns=2, size=(9, 3.4 + LINE_INCHES * len(found)), sharey=True)
     for axes, name in zip(panels, ("tokens", "seconds"), strict=True):
         for row in found:
             one = row["accuracy"]
@@ -269,5 +271,5 @@ def draw_rows(found: Sequence[dict[str, Any]], target: Path) -> None:
         axes.set(xlabel=f"{name} a problem", xlim=(0, None))
     panels[0].set_ylabel("accuracy, %")
     handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    drawn.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=8)
     save(drawn, target)

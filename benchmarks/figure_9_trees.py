@@ -38,8 +38,9 @@ from _online import (
 )
 from _recorded import open_recording, places
 from _script import finish
+from _searches import REWARDS
 from dynasor.config import parse_policy
-from dynasor.core.types import PolicySpec, ProgramSpec
+from dynasor.core.types import PolicySpec
 from dynasor.evaluate.coded import made_by
 from dynasor.evaluate.offline import with_width
 from dynasor.evaluate.processes import cores
@@ -47,7 +48,7 @@ from dynasor.online.cluster import Cluster
 from dynasor.online.systems import System
 from dynasor.programs import Mcts
 from dynasor.sim.presets import preset
-from search_savings import RECORDINGS
+from search_savings import RECORDINGS, search_spec
 
 ORDERS = ("lpm", "fcfs", "app-fifo", "sjf", "deadline")
 BEGIN, BEGIN_SCALE = 1.1, 0.3
@@ -58,7 +59,7 @@ SLOTS = 64
 def opened(name: str, options: argparse.Namespace) -> tuple[Online, dict[str, System]]:
     """Return a recording on the cluster, and the systems that serve it."""
     one = RECORDINGS[name]
-    spec = ProgramSpec(one.program)
+    spec = search_spec(one, options)
     trace, recorded = open_recording(options, name, spec, one.cap, options.recorded, one.policy)
     _, judge = places(options)
     questions = [recorded[place] for place in judge]
@@ -174,6 +175,9 @@ def main() -> None:
     parser = _alternating.arguments((__doc__ or "").split("\n", 1)[0], "search_savings")
     searches = [name for name, one in RECORDINGS.items() if _is_search(one)]
     parser.add_argument("--from", dest="chosen", type=Path, required=True, help="chosen policies")
+    parser.add_argument(
+        "--rewards", choices=REWARDS, default="model", help="where rewards came from"
+    )
     parser.add_argument("--calibration", type=int, default=150, help="other held-out problems")
     parser.add_argument("--recorded", type=int, default=3, help="searches of a question")
     parser.add_argument("--setting", action="append", choices=searches, help="only this one")

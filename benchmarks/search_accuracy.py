@@ -45,6 +45,7 @@ from _alternating import (
 )
 from _figures import figure, save
 from _script import finish
+from _searches import REWARDS, search_params
 from _watched import WATCHED, Found, answer_of, as_found, spent
 from _work import Work
 from dynasor.core.types import PolicySpec
@@ -61,8 +62,7 @@ KNOBS = {
     "beam": (16, 32),
 }
 """The paper's (table 2), and ours for what it does not have."""
-CONFIDENCE, BALANCE = "confidence", 0.02
-"""Confidences lie closer together than a judge's rewards: Rebase's softmax is sharper for them."""
+WIDEST = 128
 ONE_BY_ONE = PolicySpec("even", {"in_flight": 1}, has_lock=False)
 CHOOSE = ("best", "vote")
 COLOURS = {
@@ -79,12 +79,18 @@ Runs = list[list[Found]]
 """What was found of every question under every seed: `[question][seed]`."""
 
 
-def cells(programs: Sequence[str], rewards: str = "model") -> dict[tuple[str, int], Cell]:
-    """Return what must run, by program and knob: the largest knob where it holds the others."""
+def cells(
+    programs: Sequence[str], rewards: str = "model", widest: int = WIDEST
+) -> dict[tuple[str, int], Cell]:
+    """Return what must run, by program and knob: the largest knob where it holds the others.
+
+    Of what has a run for each width, none is wider than `widest`.
+    """
     found: dict[tuple[str, int], Cell] = {}
     for name in programs:
         kind = WATCHED[name]
-        for knob in KNOBS[name][-1:] if kind.is_prefixed else KNOBS[name]:
+        widths = [knob for knob in KNOBS[name] if knob <= widest]
+        for knob in KNOBS[name][-1:] if kind.is_prefixed else widths:
             policy = ONE_BY_ONE if name == MCTS else EVEN
             found[name, knob] = Cell(f"{name} {knob}", maker(name, knob, rewards), policy)
     return found
@@ -92,9 +98,7 @@ def cells(programs: Sequence[str], rewards: str = "model") -> dict[tuple[str, in
 
 def maker(name: str, knob: int, rewards: str) -> Any:
     """Return what makes a program of a question."""
-    params: dict[str, Any] = {} if name == SC else {"rewards": rewards}
-    if name == "rebase" and rewards == CONFIDENCE:
-        params["balance"] = BALANCE
+    params = search_params(name, rewards)
     return lambda question: WATCHED[name](question, task=TASK, cap=knob, **params)
 
 
@@ -102,7 +106,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run what is missing, and sum up."""
     problems = evaluation(options.questions)
     programs = [name for name in KNOBS if name in (options.program or KNOBS)]
-    asked = cells(programs, options.rewards)
+    asked = cells(programs, options.rewards, options.widest)
     same = {**conditions(options), "rewards": options.rewards}
     with Work(options.work, "runs", same, Found) as work:
         await alternate(list(asked.values()), problems, options, work, as_found)
@@ -275,9 +279,12 @@ def main() -> None:
     parser = arguments((__doc__ or "").split("\n", 1)[0], "search_accuracy")
     parser.add_argument("--judge", help="reward engine: URL or GGUF file; the engine if left out")
     parser.add_argument(
-        "--rewards", choices=("model", CONFIDENCE), default="model", help="where rewards come from"
+        "--rewards", choices=REWARDS, default="model", help="where rewards come from"
     )
     parser.add_argument("--program", action="append", choices=KNOBS, help="only this one")
+    parser.add_argument(
+        "--widest", type=int, default=WIDEST, help="of the widths of rebase and beam"
+    )
     options = parser.parse_args()
     finish(options, asyncio.run(measure(options)), show, draw)
 

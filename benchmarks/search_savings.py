@@ -1,6 +1,7 @@
 """What certaindex saves of searches: thresholds chosen on some problems, judged on others.
 
-    scripts/bench search_savings [--judge ENGINE] [--calibration 150] [--setting mcts-20]
+    scripts/bench search_savings [--rewards confidence] [--judge ENGINE] [--calibration 150]
+                                 [--setting mcts-20]
                                  [--json FILE] [--picture FILE] [--work DIR]
 
 Searches of all problems are recorded live and to their caps, each once a seed: MCTS one iteration
@@ -40,11 +41,13 @@ from _script import finish
 from _searches import (
     CAUTIONS,
     ENTROPIES,
+    REWARDS,
     Question,
     judged,
     outcome,
     reward_levels,
     sample_states,
+    search_params,
     search_states,
     share,
 )
@@ -110,11 +113,16 @@ def opened(name: str, options: argparse.Namespace) -> Opened:
             for each in recorded
         ]
         return Opened(one, trace, recorded, questions)
-    spec = ProgramSpec(one.program)
+    spec = search_spec(one, options)
     trace, recorded = open_recording(options, name, spec, one.cap, options.seeds, one.policy)
     return Opened(
         one, trace, recorded, states(one, trace, recorded, one.stops, choice(one, options))
     )
+
+
+def search_spec(one: Recording, options: argparse.Namespace) -> ProgramSpec:
+    """Return the search that is recorded, with its rewards."""
+    return ProgramSpec(one.program, search_params(one.program, options.rewards))
 
 
 def choice(one: Recording, options: argparse.Namespace) -> str:
@@ -234,7 +242,7 @@ def single(name: str, options: argparse.Namespace) -> dict[str, float]:
     """Record the one search that a whole width would be; return what it spends and reaches."""
     one = RECORDINGS[name]
     trace, recorded = open_recording(
-        options, f"{name}-single", ProgramSpec(REBASE), one.cap, options.seeds, EVEN
+        options, f"{name}-single", search_spec(one, options), one.cap, options.seeds, EVEN
     )
     _, judge = places(options)
     found = outcome(EVEN, states(one, trace, recorded, (one.cap,), choice(one, options)))
@@ -264,6 +272,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "seeds": options.seeds,
         "loss": options.loss,
         "judge": options.judge or options.engine,
+        "rewards": options.rewards,
         "settings": found,
     }
 
@@ -272,7 +281,7 @@ def show(found: dict[str, Any]) -> None:
     """Print all tables."""
     print(
         f"{found['questions']} problems judge, {found['calibration']} others choose (loss "
-        f"{100 * found['loss']:g} points), {found['seeds']} seeds, judge {found['judge']}"
+        f"{100 * found['loss']:g} points), {found['seeds']} seeds, rewards: {found['rewards']}"
     )
     for name, one in found["settings"].items():
         even = one["even"]
@@ -327,6 +336,9 @@ def main() -> None:
     """Measure, print, write and draw."""
     parser = arguments((__doc__ or "").split("\n", 1)[0], "search_savings")
     parser.add_argument("--judge", help="reward engine: URL or GGUF file; the engine if left out")
+    parser.add_argument(
+        "--rewards", choices=REWARDS, default="model", help="where rewards come from"
+    )
     parser.add_argument("--calibration", type=int, default=150, help="other held-out problems")
     parser.add_argument("--loss", type=float, default=0.001, help="of accuracy, in [0, 1]")
     parser.add_argument("--choose", choices=("best", "vote"), help="its own if left out")

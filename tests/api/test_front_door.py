@@ -231,6 +231,13 @@ async def test_replicas_of_one_name():
     assert all(engine.asked for engine in engines)
 
 
+async def test_engines_of_two_models():
+    """Engines of two models are refused: any of them could get any call."""
+    with pytest.raises(ConfigError, match=r"several \(a on x, b on y\); name the one"):
+        async with even([sums(name="x", model="a"), sums(name="y", model="b")]):
+            pass
+
+
 async def test_one_replica_is_lost():
     """When a replica refuses connections the other does its work."""
 

@@ -8,7 +8,6 @@ import pytest
 from aiohttp import web
 from plays import even, one
 
-from dynasor import wiring
 from dynasor.config import load_settings
 from dynasor.core.errors import ConfigError, EngineUnreachable, UnknownName
 from dynasor.core.types import Embed
@@ -121,7 +120,8 @@ class ByFirstLetter:
 
 async def test_a_grouping_of_ones_own(monkeypatch):
     """A grouping that a package brings along is chosen by its name, and needs no embeddings."""
-    monkeypatch.setattr(wiring, "installed", lambda kind: {"first-letter": ByFirstLetter})
+    found = {"first-letter": ByFirstLetter}
+    monkeypatch.setattr("dynasor.wiring.catalog.installed", lambda kind: found)
     async with by_meaning(replies(), grouping="first-letter") as dynasor:
         result = await dynasor.run(ask())
     assert {answer[0] for answer in result.votes} == {"B", "I"}

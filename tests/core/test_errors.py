@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_unknown_name():
         "unknown fruit 'aple' (known: apple, pear); did you mean 'apple'?"
     )
     assert "did you mean" not in str(UnknownName("fruit", "zzz", ["pear"]))
+
+
+def test_unknown_name_of_megabytes():
+    """Of a name of absurd length the message says the beginning only, and travels all the same."""
+    error = UnknownName("fruit", "pear" * 100_000, ["pear"])
+    assert len(str(error)) < 300
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_call_failed():

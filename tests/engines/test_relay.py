@@ -124,6 +124,19 @@ async def test_closed(engine):
         await relayed(engine, request())
 
 
+async def test_what_reaches_nobody_costs_nothing():
+    """A request that no server has seen costs no tokens, however often it is tried."""
+    meter = Meter()
+    async with upstream() as server:
+        engine = HttpEngine(server.url)
+        await engine.start()
+        engine._link.root = "http://127.0.0.1:1/v1"  # nobody listens there
+        with pytest.raises(EngineUnreachable):
+            await engine.relay(request(), meter, Sink())
+        await engine.close()
+    assert meter.usage().prompt_tokens == 0
+
+
 async def test_abort(engine):
     """A stream that is cancelled midway leaves an engine that serves the next request."""
     await engine.start()

@@ -328,3 +328,20 @@ async def test_a_disconnect_is_passed_on():
     scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}
     await gate(app)(scope, receive, None)
     assert heard == ["http.request", "http.disconnect"]
+
+
+async def test_a_client_that_does_not_read():
+    """Who reads nothing for as long as a request may take is given up, and its place is free."""
+    one, scope = gate(Echo(), request_seconds=0.01), {"type": "http", "method": "POST"}
+    scope |= {"path": "/v1/chat/completions", "headers": []}
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    await one(scope, receive, send)
+    assert one.live == 0
+    assert counted(one, "slow reader") == 1

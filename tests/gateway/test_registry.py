@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dynasor.core.commands import Answered, Closed, Submit
 from dynasor.core.events import Arrived, Finished
@@ -68,3 +69,14 @@ def test_most_calls():
     record = registry.find("p")
     assert len(record.calls) == MOST_CALLS
     assert record.details()["tokens"] == MOST_CALLS
+
+
+def test_passed_requests_push_nothing_out():
+    """Requests that pass through, however many, leave the programs that have ended."""
+    registry = Registry(2)
+    for name in ("a", "b"):
+        registry.record(0.0, arrived(name), over(name))
+    for number in range(5):
+        come = replace(arrived(f"p{number}"), spec=ProgramSpec("pass-through", {}))
+        registry.record(0.0, come, over(f"p{number}"))
+    assert [one.id for one in registry.newest("")] == ["p4", "p3", "b", "a"]

@@ -121,7 +121,11 @@ async def test_connection_lost_before_the_first_byte():
 @pytest.mark.parametrize(
     ("reply", "status", "words"),
     [
-        (answer(401, b'{"error": "who?"}'), 502, "HTTP 401: who?; give it an API key"),
+        (
+            answer(401, b'{"error": "who?"}'),
+            502,
+            "HTTP 401: it does not take the gateway's own key",
+        ),
         (answer(501, b""), 400, "HTTP 501"),
         (answer(200, b"<html>", "content-type: text/html"), 502, "an HTML page"),
     ],
@@ -235,6 +239,14 @@ async def test_own_deadline_and_name():
         assert (got.status, got.headers["x-dynasor-program"]) == (504, "mine")
 
 
+@pytest.mark.parametrize("given", [None, {}])
+async def test_our_empty_object_stays_here(given):
+    """An object of ours that says nothing is taken out as well."""
+    async with relaying() as (engine, served):
+        await served.ask("POST", PATH, {**CHAT, "dynasor": given})
+        assert json.loads(engine.bodies[0]) == CHAT
+
+
 async def test_our_object_stays_here():
     """What is ours in a body does not reach the engine; the rest of it does, as it was."""
     async with relaying() as (engine, served):
@@ -265,6 +277,7 @@ async def test_headers_that_engines_see():
         assert (head["traceparent"], head["x-request-id"]) == ("00-a-b-01", "r1")
         assert head["x-session-id"] == "s1"
         assert head["content-type"] == "application/json"
+        assert head["accept-encoding"] == "identity"
         assert not {"authorization", "x-vllm-priority", "cookie"} & head.keys()
 
 

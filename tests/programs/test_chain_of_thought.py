@@ -332,8 +332,8 @@ def test_mode():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"every": 0}, {"window": 0}, {"chains": 0}, {"probe_tokens": 0}, {"max_tokens": 0},
-     {"share": -0.1}, {"share": float("nan")}, {"think_end": ""}],
+    [{"every": 0}, {"window": 0}, {"chains": 0}, {"chains": 1001}, {"probe_tokens": 0},
+     {"max_tokens": 0}, {"share": -0.1}, {"share": float("nan")}, {"think_end": ""}],
 )  # fmt: skip
 def test_bad_numbers(bad):
     """Parameters that make no sense are refused by name."""

@@ -117,7 +117,7 @@ async def test_goes_on(folder):
         ({"job": {"samples": 5}}, "samples"),
         ({"job": {"top_p": 0.5}}, "top_p"),
         ({"job": {"has_logprobs": False}}, "logprobs"),
-        ({"engine": seeded_engine(name="other")}, "model"),
+        ({"engine": seeded_engine(model="other")}, "model"),
     ],
 )
 async def test_other_header(folder, change, said):

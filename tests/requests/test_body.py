@@ -136,3 +136,11 @@ def test_effort_is_never_nothing():
         3,
         20,
     ]
+
+
+@pytest.mark.parametrize("name", ["algorithm", "policy", "profile", "task"])
+def test_endless_choices(name):
+    """A choice of absurd length is refused by name: to read a policy of megabytes takes days."""
+    with pytest.raises(Refused) as caught:
+        read_body({"messages": [USER], "dynasor": {name: '\\"' * 1_000}})
+    assert caught.value.param == f"body.dynasor.{name}"

@@ -37,6 +37,7 @@ async def test_answer_goes_to_the_sink(rig):
     assert isinstance(event, Finished)
     assert (event.output.status, event.output.usage.completion_tokens) == (200, 2)
     assert sink.body.endswith(b"[DONE]\n\n")
+    assert sink.is_whole
 
 
 async def test_failure_before_the_first_byte(rig):
@@ -50,12 +51,13 @@ async def test_failure_before_the_first_byte(rig):
 
 async def test_failure_after_the_first_byte(rig):
     """What fails after that has failed for good: no client can take back what it read."""
-    on = rig(ScriptedEngine(lambda work: "a b c", faults={0: Drop(2)}))
-    on.driver.pour("p", Sink())
+    on, sink = rig(ScriptedEngine(lambda work: "a b c", faults={0: Drop(2)})), Sink()
+    on.driver.pour("p", sink)
     on.do(SUBMIT)
     (event,) = await on.puppet.heard()
     assert (event.kind, event.is_retryable) == ("EngineUnreachable", False)
     assert event.usage.completion_tokens == 2
+    assert not sink.is_whole
 
 
 async def test_nobody_reads(rig):

@@ -16,6 +16,7 @@ class Sink:
     status: int = 0
     answer_headers: dict[str, str] = field(default_factory=dict)
     parts: list[bytes] = field(default_factory=list)
+    is_whole: bool = False
 
     @property
     def has_begun(self):
@@ -31,3 +32,6 @@ class Sink:
 
     async def write(self, data):
         self.parts.append(data)
+
+    async def finish(self):
+        self.is_whole = True

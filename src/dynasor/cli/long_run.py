@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dynasor.cli.errors import INTERRUPTED
+from dynasor.cli.open_files import raise_open_files
 from dynasor.runtime import Clock, MonotonicClock
 from dynasor.tally import RunTally
 from dynasor.traces.lines import shown
@@ -125,6 +126,7 @@ def run_shown(
 
     Ctrl-C is one line that names the output and says how to go on, and exit code 130.
     """
+    raise_open_files()  # a window that is learnt may grow beyond what a shell allows
     console = Console(stderr=True)
     clock = MonotonicClock()
     try:

@@ -62,14 +62,17 @@ class Serving(BaseModel):
         None, description="folder in which served programs are recorded as traces, one file a day"
     )
     kept_programs: Annotated[int, Field(ge=0)] = Field(
-        1_000, description="ended programs that /v1/programs still shows"
+        1_000,
+        description="ended programs that /v1/programs still shows, and passed requests as many",
     )
     log: Literal["text", "json", "none"] = Field(
         "text",
         description="one line for each request and program on stderr: 'text', 'json', 'none'",
     )
-    metrics: Literal["open", "key", "none"] = Field(
-        "open", description="who may read /metrics: everybody, who has an API key, or nobody"
+    metrics: Literal["open", "key", "none"] | None = Field(
+        None,
+        description="who may read /metrics: everybody, who has an API key, or nobody; where there "
+        "are keys those who have one, if unset",
     )
 
     @field_validator("algorithm")
@@ -81,6 +84,11 @@ class Serving(BaseModel):
     @classmethod
     def _check_shadow(cls, text: str | None) -> str | None:
         return _readable(text, parse_policy)
+
+    @property
+    def metrics_for(self) -> Literal["open", "key", "none"]:
+        """Who may read /metrics."""
+        return self.metrics or ("open" if self.keys is None else "key")
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Show what was chosen only: a dozen defaults hide it."""

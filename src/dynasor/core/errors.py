@@ -47,6 +47,9 @@ __all__ = [
     "revive",
 ]
 
+MOST_LETTERS = 200
+"""Of a name that nobody knows: so much of it is said again."""
+
 
 class DynasorError(Exception):
     """The root of the tree: catch it to catch everything that Dynasor raises on purpose."""
@@ -64,6 +67,8 @@ class UnknownName(UserError):
     """A name that nobody registered; the message lists those that are known."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        if len(name) > MOST_LETTERS:  # a client's own, perhaps: its megabytes are nobody's typo
+            name = f"{name[:MOST_LETTERS]}..."
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
         near = get_close_matches(name, self.known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

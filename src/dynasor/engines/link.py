@@ -124,7 +124,9 @@ class Link:
         not streamed is silent while its answer is generated.
         """
         try:
-            async with self._request("POST", path, data, headers, **self._as_it_comes) as response:
+            # aiohttp would ask for gzip, which the client may not know and we could not count in.
+            plain = {"Accept-Encoding": "identity", **headers}
+            async with self._request("POST", path, data, plain, **self._as_it_comes) as response:
                 yield response
         except FOREIGN as exc:
             raise self._translated(exc) from exc

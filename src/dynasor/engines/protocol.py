@@ -116,6 +116,9 @@ class Sink(Protocol):
     async def write(self, data: bytes) -> None:
         """Take the next bytes of its body; waits while the client is slow."""
 
+    async def finish(self) -> None:
+        """Take note that the answer is whole; the host says so, not the engine."""
+
 
 @runtime_checkable
 class Relays(Protocol):

@@ -55,14 +55,20 @@ async def pass_on(link: Link, request: Passed, meter: Meter, sink: Sink) -> Rela
     where the connection breaks.
     """
     meter.prompt_tokens = len(request.data) // BYTES_A_TOKEN
-    async with link.answer(request.path, request.data, request.headers) as response:
-        status = response.status
-        is_refused = status >= 400
-        if not _is_for_the_client(response):
+    has_begun = False
+    try:
+        async with link.answer(request.path, request.data, request.headers) as response:
+            status = response.status
+            is_refused = status >= 400
+            if not _is_for_the_client(response):
+                raise await _failure(link.address, response)
+            sink.begin(status, response.raw_headers)
+            has_begun = True
+            tail = await _hand_over(response, meter, sink)
+    except EngineError:
+        if not has_begun:  # nobody is charged for what no engine has taken
             meter.prompt_tokens = 0
-            raise await _failure(link.address, response)
-        sink.begin(status, response.raw_headers)
-        tail = await _hand_over(response, meter, sink)
+        raise
     if is_refused:
         meter.prompt_tokens = meter.completion_tokens = 0
         return Relayed(status, Usage())
@@ -128,10 +134,10 @@ def _is_for_the_client(response: aiohttp.ClientResponse) -> bool:
 
 
 async def _failure(address: str, response: aiohttp.ClientResponse) -> EngineError:
+    status = response.status
+    if status in OUR_OWN:  # what it says may name a part of our key
+        refused = EngineError(address, f"HTTP {status}: it does not take the gateway's own key")
+        refused.is_retryable = False
+        return refused
     body = await response.content.read(LARGEST_ERROR)
-    error = of_status(address, response.status, body, response.headers)
-    if response.status not in OUR_OWN:
-        return error
-    mended = EngineError(address, str(error).removeprefix(f"engine {address}: "))
-    mended.is_retryable = False
-    return mended
+    return of_status(address, status, body, response.headers)

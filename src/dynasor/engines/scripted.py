@@ -94,6 +94,7 @@ class ScriptedEngine:
     slots: int = 64
     context_tokens: int | None = None
     name: str = "scripted"
+    model: str = "scripted"
     asked: list[Work] = field(default_factory=list, init=False)
     running: int = field(default=0, init=False)
     peak: int = field(default=0, init=False)
@@ -113,7 +114,7 @@ class ScriptedEngine:
             supports.add("score")
         if self.vector is not None:
             supports.add("embed")
-        return Description(self.name, self.slots, self.context_tokens, frozenset(supports))
+        return Description(self.model, self.slots, self.context_tokens, frozenset(supports))
 
     async def generate(
         self, work: Generate, meter: Meter, on_report: OnReport | None = None

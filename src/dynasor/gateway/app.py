@@ -119,7 +119,7 @@ async def _ready(request: Request) -> Response:
 
 async def _metrics(request: Request) -> Response:
     service: Service = request.app.state.service
-    if service.serving.metrics == "none":
+    if service.serving.metrics_for == "none":
         raise BadRequest(None, "metrics are switched off here", 404, "unknown_url")
     return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 

@@ -25,7 +25,7 @@ from dynasor.core.program import Program
 from dynasor.core.types import PolicySpec
 from dynasor.gateway.asked import CLIENT_LEFT, Asked, whole_answer
 from dynasor.gateway.errors import BadRequest
-from dynasor.gateway.relay import SESSIONS, relay
+from dynasor.gateway.relay import SESSIONS, relay, session_of
 from dynasor.gateway.service import Service
 from dynasor.gateway.streaming import AnswerStream, streams_thoughts
 from dynasor.requests.body import ChatBody, Refused, read_body, read_extras
@@ -64,13 +64,14 @@ async def _serve(request: Request, path: str) -> Response:
         return Response(status_code=CLIENT_LEFT)
     service: Service = request.app.state.service
     head = _read(data, _Head)
-    is_program = _chooses(head.dynasor) or service.serving.algorithm is not None
+    named = None if head.dynasor is msgspec.UNSET else head.dynasor
+    is_program = _chooses(named) or service.serving.algorithm is not None
     if not is_program:
-        extras = read_extras(head.dynasor)
+        extras = read_extras(named)
         _check_id(service, extras.program_id, _tenant(request))
         return await relay(
             request,
-            data if head.dynasor is None else _without_extras(data),
+            data if head.dynasor is msgspec.UNSET else _without_extras(data),
             path,
             service,
             program_id=extras.program_id,
@@ -92,7 +93,7 @@ def _without_extras(data: bytes) -> bytes:
 class _Head(Struct):
     """What of a body says whether it is a program; the rest is looked at and not read."""
 
-    dynasor: Any = None
+    dynasor: Any = msgspec.UNSET
 
 
 def _read(data: bytes, kind: type[T]) -> T:
@@ -210,7 +211,8 @@ class _Question:
         """Return what keeps requests together that share a prompt; empty: nothing does."""
         headers = self.request.headers
         named = (headers[name] for name in SESSIONS if headers.get(name))
-        return next(named, body.prompt_cache_key or "")
+        session = next(named, body.prompt_cache_key or "")
+        return session and session_of(self.tenant, session)
 
     def _identity(self, body: ChatBody) -> str:
         """Return the program's id: its own, or one that the seed decides, or a new one.

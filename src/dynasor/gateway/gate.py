@@ -9,7 +9,8 @@ Pure ASGI, before everything else that reads a request:
     a body that is too long                       413  body_too_large
     a body that takes too long to come            408  body_timeout
 
-Every refusal of the 429 kind says in `Retry-After` when to come again. What only reads (GET) or
+Who does not read an answer for as long as a request may take is given up. Every refusal of the 429
+kind says in `Retry-After` when to come again. What only reads (GET) or
 cancels (DELETE) needs a key and nothing else: who is at a limit must be able to look and to stop.
 This file must not know what a request asks for.
 """
@@ -51,6 +52,10 @@ class _Refused(Exception):
     def __init__(self, why: str, response: Response, *, is_sending: bool = False) -> None:
         super().__init__(why)
         self.why, self.response, self.is_sending = why, response, is_sending
+
+
+class _Stalled(Exception):
+    """A client that does not read its answer."""
 
 
 @dataclass(slots=True)
@@ -126,10 +131,12 @@ class Gate:
             if refused.is_sending:
                 send = self._lingering(receive, send)
             await refused.response(scope, receive, send)
+        except _Stalled:
+            self._metrics.refused("slow reader")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        is_open = path in OPEN or (path == METRICS and self._serving.metrics == "open")
+        is_open = path in OPEN or (path == METRICS and self._serving.metrics_for == "open")
         key = None if is_open else self._key_of(scope)
         state = scope.setdefault("state", {})
         state["tenant"] = "" if key is None else key.name
@@ -142,7 +149,8 @@ class Gate:
             if body is None:
                 return  # the client has left
             state["body"] = body
-            await self._app(scope, _Replayed(body, receive), send)
+            told = _Patient(send, self._serving.request_seconds)
+            await self._app(scope, _Replayed(body, receive), told)
         finally:
             self._leave(account)
 
@@ -280,6 +288,33 @@ class _Replayed:
             return await self._receive()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+class _Patient:
+    """Sends to a client as long as it reads; raises `_Stalled` once it has not for `seconds`.
+
+    Else what it has asked for would be counted as running for as long as its connection lasts.
+    """
+
+    __slots__ = ("_has_stalled", "_seconds", "_send")
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self._has_stalled = False
+
+    async def __call__(self, message: Message) -> None:
+        if self._has_stalled:
+            raise _Stalled
+        limit = asyncio.timeout(self._seconds)
+        try:
+            async with limit:
+                await self._send(message)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._has_stalled = True
+            raise _Stalled from None
 
 
 async def _discard(receive: Receive) -> None:

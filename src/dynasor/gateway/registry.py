@@ -1,7 +1,8 @@
 """What became of every program: fed with the driver's events and commands, read by clients.
 
-Programs that run are all here, of those that ended the latest `kept`. Times are seconds since the
-program arrived.
+Programs that run are all here, of those that ended the latest `kept`, and as many requests that
+passed through: they come so fast that they would push out everything else. Times are seconds since
+the program arrived.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dynasor.core.commands import Abort, Answered, Closed, Command, Moved, Shado
 from dynasor.core.events import Arrived, Cancelled, Event, Failed, Finished
 from dynasor.core.types import Generate, Generated, Score, Scored, Usage, Work
 from dynasor.gateway.tree import Tree
+from dynasor.programs.pass_through import PassThrough
 from dynasor.requests.completion import usage
 from dynasor.runtime.clock import wall_clock
 
@@ -151,6 +153,7 @@ class Registry:
         self._kept = kept
         self._records: dict[str, ProgramRecord] = {}
         self._ended: deque[ProgramRecord] = deque()
+        self._passed: deque[ProgramRecord] = deque()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -277,9 +280,10 @@ class Registry:
         record.closed_seconds = round(now - record.arrived, 6)
         record.bill = command
         record.works.clear()
-        self._ended.append(record)
-        while len(self._ended) > self._kept:
-            oldest = self._ended.popleft()
+        ended = self._passed if record.algorithm == PassThrough.name else self._ended
+        ended.append(record)
+        while len(ended) > self._kept:
+            oldest = ended.popleft()
             if self._records.get(oldest.id) is oldest:
                 del self._records[oldest.id]
 

@@ -24,7 +24,7 @@ from dynasor.gateway.service import Service
 from dynasor.programs.pass_through import PassThrough
 from dynasor.requests.completion import encode_json
 
-__all__ = ["SESSIONS", "ClientSink", "RelayOptions", "relay"]
+__all__ = ["SESSIONS", "ClientSink", "RelayOptions", "relay", "session_of"]
 
 PROGRAM_HEADER = "x-dynasor-program"
 WORKLOAD = "pass-through"
@@ -70,14 +70,15 @@ async def relay(
         text = body.decode()
     except UnicodeDecodeError as exc:
         raise BadRequest(None, f"the body is not UTF-8: byte {exc.start} is no part of it") from exc
-    headers = _seen(request.scope)
+    tenant = request.scope.get("state", {}).get("tenant", "")
+    headers = _seen(request.scope, tenant)
     session = next((headers[name] for name in SESSIONS if name in headers), "")
     run: RunOptions = {
         "policy": PassThrough.usual_policy,
         "workload": WORKLOAD,
-        "tenant": request.scope.get("state", {}).get("tenant", ""),
+        "tenant": tenant,
         "program_id": options.get("program_id") or f"prog_{token_hex(12)}",
-        "affinity": session[:LONGEST_SESSION],
+        "affinity": session,
         "deadline_seconds": options.get("deadline_seconds"),
     }
     return _Passing(service, PassThrough(path=path, body=text), run, headers)
@@ -86,12 +87,13 @@ async def relay(
 class ClientSink:
     """One client's side: takes an answer from an engine and hands it on, by ASGI.
 
-    `headers` are those of its request that engines may see.
+    `headers` are those of its request that engines may see; `is_whole` says that it has all.
     """
 
     def __init__(self, identity: str, headers: Mapping[str, str], send: Send) -> None:
         self.headers = headers
         self.has_begun = False
+        self.is_whole = False
         self._own = (PROGRAM_HEADER.encode(), identity.encode("latin-1", "replace"))
         self._send = send
         self._start: dict[str, Any] | None = None
@@ -112,6 +114,7 @@ class ClientSink:
 
     async def finish(self) -> None:
         """End an answer that is whole."""
+        self.is_whole = True
         await self._tell(b"", has_more=False)
 
     async def break_off(self, error: DynasorError) -> None:
@@ -154,19 +157,19 @@ class _Passing(Response):
         sink = ClientSink(handle.program, self._seen, send)
         if not handle.is_done:
             self._service.dynasor.machine.driver.pour(handle.program, sink)
-        leaving = asyncio.get_running_loop().create_task(_left(receive, handle))
+        leaving = asyncio.get_running_loop().create_task(_left(receive, handle, sink))
         try:
             error = await _outcome(handle)
         finally:
             has_left = leaving.done()
             leaving.cancel()
-        if has_left:
+        if has_left or sink.is_whole:
             return
         if isinstance(error, Withdrawn | DeadlineExceeded) and self._service.is_draining:
             error = Closing("the server is being stopped; try again soon, or another one")
-        if error is None:
-            await sink.finish()
-        elif sink.has_begun:
+        if error is None:  # cannot happen: what ends well was whole
+            raise AssertionError(f"{handle.program} ended without an answer")
+        if sink.has_begun:
             await sink.break_off(error)
         else:
             response = error_response(error, headers={PROGRAM_HEADER: handle.program})
@@ -185,16 +188,24 @@ async def _outcome(handle: Handle) -> DynasorError | None:
     return result.error
 
 
-async def _left(receive: Receive, handle: Handle) -> None:
-    """Take a program back once its client has left."""
+async def _left(receive: Receive, handle: Handle, sink: ClientSink) -> None:
+    """Take a program back once its client has left; one that has all may go."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    handle.withdraw()
+    if not sink.is_whole:
+        handle.withdraw()
 
 
-def _seen(scope: Scope) -> dict[str, str]:
-    return {
+def session_of(tenant: str, named: str) -> str:
+    """Return a session's name for engines: nobody names another tenant's."""
+    return (f"{tenant}/{named}" if tenant else named)[:LONGEST_SESSION]
+
+
+def _seen(scope: Scope, tenant: str) -> dict[str, str]:
+    seen = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in scope["headers"]
         if name in _SEEN
     }
+    own = {name: session_of(tenant, seen[name]) for name in SESSIONS if name in seen}
+    return {**seen, **own}

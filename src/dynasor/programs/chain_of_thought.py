@@ -47,6 +47,8 @@ __all__ = ["ChainOfThought"]
 
 SHARING = "sharing"
 """The ability of an engine to serve a prefix that a running call of its own has computed."""
+MOST_CHAINS = 1_000
+"""All chains begin at once, whatever the policy grants: more are a slip of the pen."""
 SEEDS = 2**31
 """Seeds travel as 31 bits: what a trace says of its seed is what the engine got."""
 
@@ -102,6 +104,8 @@ class ChainOfThought(Program):
         for name in ("every", "window", "chains", "probe_tokens", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if self.chains > MOST_CHAINS:
+            raise ConfigError(f"chains is {self.chains}; at most {MOST_CHAINS:,} are possible")
         if not self.share >= 0:
             raise ConfigError(f"share is {self.share}; expected 0 (no probes) or more")
         if not self.think_end:

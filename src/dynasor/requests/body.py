@@ -49,12 +49,15 @@ REASONS = {"n": "one question has one answer; how many branches vote on it is dy
 MOST_PROGRAM_ID = 128
 PROGRAM_ID = rf"^[A-Za-z0-9][A-Za-z0-9._:\-]{{0,{MOST_PROGRAM_ID - 1}}}$"
 """What may stand in a header and in an address as it is, and how long it may be."""
+MOST_LETTERS = 1_024
+"""The longest text that chooses something: reading a policy takes the square of its quotes."""
 
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 
 T = TypeVar("T")
 Tokens = Annotated[int, Meta(ge=1)]
 Stop = Annotated[str, Meta(min_length=1)]
+Choice = Annotated[str, Meta(max_length=MOST_LETTERS)]
 
 
 class Refused(UserError):
@@ -92,12 +95,12 @@ class Extras(Struct, frozen=True, forbid_unknown_fields=True):
     `params` are the algorithm's own.
     """
 
-    algorithm: str | None = None
+    algorithm: Choice | None = None
     params: dict[str, Any] = {}
     cap: Annotated[int, Meta(ge=1, le=MOST_BRANCHES)] | None = None
-    policy: str | None = None
-    profile: str | None = None
-    task: str | None = None
+    policy: Choice | None = None
+    profile: Choice | None = None
+    task: Choice | None = None
     deadline_seconds: Annotated[float, Meta(gt=0)] | None = None
     program_id: Annotated[str, Meta(pattern=PROGRAM_ID)] | None = None
 

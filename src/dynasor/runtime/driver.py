@@ -309,10 +309,12 @@ class Driver:
         if command.hints is not None:
             work = msgspec.structs.replace(work, hints=command.hints)
         try:
-            return await relays.relay(work, meter, sink)
+            output = await relays.relay(work, meter, sink)
         except EngineError as exc:
             exc.is_retryable = exc.is_retryable and not sink.has_begun
             raise
+        await sink.finish()
+        return output
 
     async def _release(self, engine: Releases, program: str) -> None:
         """Tell an engine that a program has ended: a favour, so that its failure is only told."""

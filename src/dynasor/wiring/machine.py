@@ -103,6 +103,7 @@ class Machine:
         self.reward_descriptions = {name: described[name] for name in self.reward_engines}
         if self.settings.reward_engine is not None:
             check_scores(self.reward_engines, self.reward_descriptions)
+        _check_models(self.descriptions)
         self._check_profile()
         if self.settings.grouping == BY_MEANING:
             self.comparers.use(await self._by_meaning(), self.settings.task)
@@ -204,3 +205,14 @@ class Machine:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+def _check_models(described: Mapping[str, Description]) -> None:
+    """Refuse engines of different models: any of them may serve any call."""
+    models = {one.model: name for name, one in described.items()}
+    if len(models) > 1:
+        listed = ", ".join(f"{model} on {name.partition('@')[2]}" for model, name in models.items())
+        raise ConfigError(
+            f"engines are replicas of one model, and these serve several ({listed}); name the one "
+            "to ask for (model), or run a Dynasor for each"
+        )
