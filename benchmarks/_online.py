@@ -56,6 +56,7 @@ __all__ = [
     "OURS",
     "PAPER",
     "Online",
+    "Rounds",
     "Run",
     "Spread",
     "arguments",
@@ -108,6 +109,18 @@ class Online:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """How a search that runs in rounds uses up its cap, and its deadline's base.
+
+    That is a multiple of what a program takes on a nearly idle engine: the time alone with all
+    branches side by side, which the other settings have, is none that a search could reach.
+    """
+
+    even: PolicySpec
+    base_over_alone: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run to make: a setting, a system, a seed, a load (of even's capacity), a scale."""
 
@@ -146,16 +159,24 @@ def open_online(
 
 
 def online_of(
-    setting: Setting, cap: int, cluster: Cluster, programs: int | None, even: PolicySpec = EVEN
+    setting: Setting,
+    cap: int,
+    cluster: Cluster,
+    programs: int | None,
+    rounds: Rounds | None = None,
 ) -> Online:
-    """Return a setting on a cluster; `even` uses up every cap, in rounds that were recorded."""
+    """Return a setting on a cluster; `rounds` are those in which its searches were recorded."""
+    even = EVEN if rounds is None else rounds.even
     program = setting.program
     part = Part(setting.name, cap=cap, program=program.name, params=program.params)
     workload = Workload((part,), Poisson(rate=1.0), programs=FEW)
     experiment = Experiment(workload, {part.name: setting.questions}, cluster)
     capacity = even_capacity(experiment, policy=even)
     alone = simulate(at_load(experiment, 0.1, capacity), make_system("fcfs", even))
-    base = round(BASE_OVER_SOLO * float(alone.solo_seconds.mean()), 1)
+    if rounds is None:
+        base = round(BASE_OVER_SOLO * float(alone.solo_seconds.mean()), 1)
+    else:
+        base = round(rounds.base_over_alone * float(np.mean(latencies(alone))), 1)
     workload = replace(
         workload,
         parts=(replace(part, deadline=Deadline(base, judged_at=cap)),),

@@ -5,11 +5,11 @@
 
 The trees are those that `scripts/bench search_savings` records of the embedded model, and the
 policy is the one that it chose on other problems (`any certaindex`, plain). The engine is the
-modelled one of figure 9 a, deadlines as there: 20 times the mean time alone, longer for harder
-questions. Baselines use up the cap in the rounds that were recorded: MCTS one iteration after the
-other, Rebase in two searches. `load` is the highest arrival rate with 90 % in time, over even's
-capacity; `tighter` the scale of the deadlines that lpm needs at `--at` of that capacity over the
-row's. Ratios are paired by seed, with 95 % intervals.
+modelled one of figure 9 a; a deadline is 3 times the mean time of a search on an engine that is
+nearly idle, longer for harder questions. Baselines use up the cap in the rounds that were
+recorded: MCTS one iteration after the other, Rebase in two searches. `load` is the highest arrival
+rate with 90 % in time, over even's capacity; `tighter` the scale of the deadlines that lpm needs at
+`--at` of that capacity over the row's. Ratios are paired by seed, with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from _offline import Setting
 from _online import (
     PRESET,
     Online,
+    Rounds,
     Run,
     interval,
     make_system,
@@ -51,9 +52,9 @@ from dynasor.sim.presets import preset
 from search_savings import RECORDINGS, search_spec
 
 ORDERS = ("lpm", "fcfs", "app-fifo", "sjf", "deadline")
-BEGIN, BEGIN_SCALE = 1.1, 0.3
-SLOTS = 64
-"""Sequences at once of the modelled engine: few enough that a hundred searches fill it."""
+BEGIN, BEGIN_SCALE = 1.05, 0.5
+BASE_OVER_ALONE = 3.0
+"""A search of twenty rounds takes long alone: a multiple of twenty would be minutes."""
 
 
 def opened(name: str, options: argparse.Namespace) -> tuple[Online, dict[str, System]]:
@@ -66,8 +67,8 @@ def opened(name: str, options: argparse.Namespace) -> tuple[Online, dict[str, Sy
     made = made_by(trace).program
     setting = Setting(name, f"{one.program}, {one.cap}", trace.header, questions, one.cap, made)
     even = one.policy or PolicySpec("even", {"in_flight": 1}, has_lock=False)
-    cluster = Cluster(preset(options.preset).model(0.9), 1, SLOTS)
-    online = online_of(setting, one.cap, cluster, options.programs, even)
+    cluster = Cluster(preset(options.preset).model(0.9), 1)
+    online = online_of(setting, one.cap, cluster, options.programs, Rounds(even, BASE_OVER_ALONE))
     settings = json.loads(options.chosen.read_text())["settings"]
     said = settings[name]["rows"]["any certaindex"]["plain"]["policy"]
     chosen = parse_policy(said, has_lock=False)

@@ -329,7 +329,7 @@ def _draw_saved(axes: Axes, settings: dict[str, Any]) -> None:
         axes.plot(best, heights, "k|", markersize=12, label="in hindsight" if place else None)
     axes.set(yticks=range(len(settings)), yticklabels=list(settings), xlabel="tokens saved, %")
     axes.invert_yaxis()
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def main() -> None:

@@ -38,8 +38,8 @@ def boxed(value):
             ["askk", "q"],
             [
                 "'askk'",
-                "(known: ask, batch, bench, calibrate, chat, demo, drift, evaluate, fit-engine, keys, ",
-                "profile, record, replay, serve, simulate, trace",
+                "(known: ask, batch, bench, calibrate, chat, demo, drift, evaluate, ",
+                "record, replay, serve, simulate, trace",
             ],
         ),
         (["ask"], ["Missing argument", "question"]),

@@ -86,8 +86,9 @@ class OpenAIServer:
         words, reason = WORDS[start:], "stop"
         for stop in body.get("stop", []):
             words = ["".join(words).split(stop)[0]]
-        if len(words) > body["max_tokens"]:
-            words, reason = words[: body["max_tokens"]], "length"
+        most = body.get("max_tokens", 4096)
+        if len(words) > most:
+            words, reason = words[:most], "length"
         chunks = [chunk(delta={"role": "assistant", "content": ""})]
         for word in words:
             chunks.append(chunk(delta={"content": word}))

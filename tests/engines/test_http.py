@@ -89,6 +89,16 @@ async def test_nothing_that_was_not_asked(server, ask):
     assert body["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize(
+    ("owner", "most", "is_sent"),
+    [("vllm", 4096, False), ("vllm", 4095, True), ("sglang", 9999, True)],
+)
+async def test_bound_beyond_the_context(server, ask, owner, most, is_sent):
+    """A bound that the model's context cannot hold is left out where the server refuses it."""
+    server.owned_by = owner
+    assert ("max_tokens" in await asked(server, ask(max_tokens=most))) is is_sent
+
+
 async def test_seed_fits(server, ask):
     """A seed of any size is sent as 31 bits, the same each time."""
     assert (await asked(server, ask(seed=2**64 + 5)))["seed"] == 5

@@ -27,6 +27,7 @@ __all__ = [
     "dialect_named",
     "dialect_of_owner",
     "text_body",
+    "within",
     "written",
 ]
 
@@ -46,7 +47,8 @@ class Dialect:
     fields that ask for the log-probability of each token; `stream_options`: what makes a stream
     carry usage; `headers`: of every request; `renders`: where it shows messages as text, empty
     where it need not: its own continuation puts the prefix behind the template's (SGLang), or it
-    cannot; `plain`: fields of a generation from text.
+    cannot; `plain`: fields of a generation from text; `fills`: without a bound it writes until its
+    context is full, and it refuses a bound that does not fit into that.
 
     Of a call's program: `session`, the header that names it; `hints`, the field of flat hints;
     `priority`, the sign or scale of the engine's own (see `engines.hints`), and
@@ -64,6 +66,7 @@ class Dialect:
     headers: Mapping[str, str] = field(default_factory=dict)
     renders: str = ""
     plain: Mapping[str, Any] = field(default_factory=dict)
+    fills: bool = False
     session: str = ""
     hints: str = ""
     priority: Priority | None = None
@@ -89,6 +92,7 @@ DIALECTS = (
         stream_options=_EACH_CHUNK,
         renders="/../tokenize",
         plain={"add_special_tokens": False},  # the template wrote them
+        fills=True,
         session="x-session-id",
         hints="vllm_xargs",
         priority="lower first",
@@ -175,6 +179,14 @@ def text_body(dialect: Dialect, model: str, text: str, work: Generate) -> dict[s
     }
     if work.sampling.has_logprobs:
         body["logprobs"] = 1  # here it counts candidates
+    return body
+
+
+def within(dialect: Dialect, body: dict[str, Any], context_tokens: int | None) -> dict[str, Any]:
+    """Leave out a bound that no answer can reach, where the server would refuse it."""
+    is_beyond = context_tokens is not None and body["max_tokens"] >= context_tokens
+    if dialect.fills and is_beyond:
+        return {name: value for name, value in body.items() if name != "max_tokens"}
     return body
 
 

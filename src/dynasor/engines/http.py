@@ -42,6 +42,7 @@ from dynasor.engines.dialects import (
     dialect_named,
     dialect_of_owner,
     text_body,
+    within,
 )
 from dynasor.engines.faults import FOREIGN, api_root, of_exception, of_reported
 from dynasor.engines.hints import hint_fields, hint_headers
@@ -118,6 +119,7 @@ class HttpEngine:
         self._dialect = self._named or OPENAI
         self._model = self.model or ""
         self._shown = Conversations()
+        self._context_tokens: int | None = None
         self._template: Template | None = None
         if self.chat_template is not None:
             self._template = FileTemplate(self.chat_template)
@@ -161,6 +163,7 @@ class HttpEngine:
             path, body = "/chat/completions", chat_body(self._dialect, self._model, work)
         else:
             path, body = "/completions", text_body(self._dialect, self._model, text, work)
+        body = within(self._dialect, body, self._context_tokens)
         body |= {"stream": True, "stream_options": self._dialect.stream_options}
         if work.hints is not None:
             body |= hint_fields(self._dialect, work.hints, has_priority=self.has_priority)
@@ -271,6 +274,7 @@ class HttpEngine:
             self._dialect = self._named or dialect_named("llama.cpp")
         self._link.headers |= self._dialect.headers
         self._model = model.id
+        self._context_tokens = _context(model, props)
         supports = self._dialect.supports
         if self.chat_template is not None:
             supports |= {"prefix"}
@@ -280,7 +284,7 @@ class HttpEngine:
         return Description(
             model=model.id,
             slots=self.slots or (props.total_slots if props is not None else DEFAULT_SLOTS),
-            context_tokens=_context(model, props),
+            context_tokens=self._context_tokens,
             supports=supports,
             has_slots=self.slots is not None or props is not None,
         )

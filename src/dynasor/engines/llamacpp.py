@@ -46,6 +46,9 @@ SHIPPED = "tiny.gguf"
 # Its chat template takes the tag for the mode; it was trained to judge whole lines.
 SHIPPED_JUDGE = Judge(instruction="<|judge|>", mark="\n")
 SILENT = -1
+# Beside its places llama.cpp keeps the caches of prompts that had to leave one, 8 GiB of them by
+# default: a night's batch would fill that on a laptop, and gain nothing that could be measured.
+CACHE_RAM_MIB = 512
 # llama.cpp keeps a prompt's cache in the place where it ran, and a call that finds all places but
 # one busy overwrites what is there. With twice as many places as calls in flight a search reads
 # far fewer prompt tokens anew; many more cost more than they save. The shipped model has the
@@ -210,6 +213,7 @@ class LlamaCppEngine:
         params.n_parallel = self.places
         params.n_ctx = self.places * self.context_tokens
         params.kv_unified = False
+        params.cache_ram_mib = CACHE_RAM_MIB
         params.warmup = False
         params.endpoint_metrics = True
         params.verbosity = SILENT
