@@ -54,6 +54,33 @@ def test_unhealthy_until_its_timer(stage):
     on.drain()
 
 
+def test_calls_of_a_dead_replica(stage):
+    """What runs on a replica that stays ill is broken off and attempted on another one."""
+    on = stage(config=in_order(retry_seconds=1.0), slots=0)
+    on.pool(a=1, b=1)
+    on.arrive("x", cap=1)
+    assert on.replica_of("x#1") == "a"
+    on.send(Observed("generate", "a", is_healthy=False))
+    assert on.calls == ["x#1"], "it may have been late once"
+    (abort,) = on.send(Observed("generate", "a", is_healthy=False))
+    assert (abort.call, abort.attempt) == ("x#1", 1)
+    assert on.send(Observed("generate", "a", is_healthy=False)) == [], "once is enough"
+    on.cancel("x#1")
+    on.fire("retry:x#1:1")
+    assert on.replica_of("x#1") == "b"
+    on.drain()
+
+
+def test_a_dead_replica_without_another(stage):
+    """What runs on the only replica is waited for, however ill that is."""
+    on = stage(slots=1)
+    on.arrive("x", cap=1)
+    for _ in range(3):
+        assert not on.send(Observed("generate", "a", is_healthy=False))[1:]
+    assert on.calls == ["x#1"]
+    on.drain()
+
+
 def test_ill_while_busy(stage):
     """A busy replica that turns out to be ill is waited for until it is healthy."""
     on = stage(config=in_order(retry_seconds=1.0), slots=1)

@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the rigs
 
 from rigs import Recorder, call, turns
 
-from dynasor.core.commands import Closed, Submit
+from dynasor.core.commands import Abort, Closed, Submit
 from dynasor.core.errors import ConfigError, EngineBusy, EngineUnreachable
 from dynasor.core.events import Failed, Finished
 from dynasor.core.types import Generate, Hints, Message, Prompt, Relay, Sampling, Spending
-from dynasor.engines.scripted import Drop, Fail, ScriptedEngine
+from dynasor.engines.scripted import Drop, Fail, Hang, ScriptedEngine
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "q"}], "stream": True})
 RELAY = Relay("/chat/completions", BODY)
@@ -58,6 +58,19 @@ async def test_failure_after_the_first_byte(rig):
     assert (event.kind, event.is_retryable) == ("EngineUnreachable", False)
     assert event.usage.completion_tokens == 2
     assert not sink.is_whole
+
+
+async def test_cancelled_after_the_first_byte(rig):
+    """What is cancelled then, whoever did it, cannot be made again elsewhere."""
+    on, sink = rig(ScriptedEngine(lambda work: "a b c", faults={0: Hang(2)})), Sink()
+    on.driver.pour("p", sink)
+    on.do(SUBMIT)
+    while not sink.has_begun:
+        await asyncio.sleep(0)
+    on.do(Abort(SUBMIT.call.id, 1, 2))
+    (event,) = await on.puppet.heard()
+    assert (event.kind, event.is_retryable) == ("EngineUnreachable", False)
+    assert event.usage.completion_tokens == 2
 
 
 async def test_nobody_reads(rig):

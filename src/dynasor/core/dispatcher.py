@@ -30,6 +30,8 @@ __all__ = ["Dispatcher"]
 
 PRIMARY_POOL = "generate"
 """The pool whose speed estimates how long a program takes."""
+ILLS_TO_RECALL = 2
+"""Observations in a row of an ill replica after which its calls are attempted elsewhere."""
 MAX_PAUSE_SECONDS = 30.0
 """A replica that cannot be reached is tried again at least this often."""
 MAX_BUSY_SECONDS = 4.0
@@ -77,8 +79,12 @@ class Dispatcher:
         if pool is None or replica is None:
             return False
         if not event.is_healthy:
+            replica.ills += 1
             self._pause(pool, replica.name)
+            if replica.ills == ILLS_TO_RECALL:
+                self._recall(pool, replica)
             return True
+        replica.ills = 0
         if replica.is_down:
             replica.is_paused = replica.is_down = False
             self._outbox.forget_timer(_resume_timer(pool, replica))
@@ -278,6 +284,19 @@ class Dispatcher:
             replica.is_paused = replica.is_down = False
 
         self._outbox.set_timer(_resume_timer(pool, replica), self._outbox.now + delay, resume)
+
+    def _recall(self, pool: Pool, ill: ReplicaState) -> None:
+        """Break off what runs on a replica that stays ill, if another one can do it.
+
+        Nobody has to want that: an attempt that is cancelled by its host is made again. Open calls
+        are not among them; what they have told cannot be told again.
+        """
+        if all(one is ill or one.is_paused for one in pool.replicas.values()):
+            return
+        for _, call in self.calls.values():
+            is_there = call.call.pool == pool.name and call.replica == ill.name
+            if is_there and call.phase is RUNNING and not call.is_open:
+                self._outbox.put(Abort(call.call.id, call.attempt, self._outbox.cause))
 
     def _make_shares(self) -> Shares | None:
         config = self.config

@@ -16,11 +16,12 @@ class ReplicaState:
     It is sent up to `window` calls, needed ones beyond `slots`; both are 0 while it drains.
     `learnt` is None where the slots are known. `pauses` counts failures to reach it since the last
     success; while `is_paused` it gets nothing, and `is_down` says that this is because it could not
-    be reached, not because it was busy.
+    be reached, not because it was busy. `ills` counts the observations since it was last healthy.
     """
 
     __slots__ = (
         "held",
+        "ills",
         "is_down",
         "is_paused",
         "learnt",
@@ -37,6 +38,7 @@ class ReplicaState:
         self.is_paused = False
         self.is_down = False
         self.pauses = 0
+        self.ills = 0
         self.learnt: Window | None = None
         self.told = told
         self.tell(told, slack)

@@ -23,7 +23,9 @@ from dynasor.core.errors import (
     EngineGarbage,
     EngineRefused,
     EngineTimeout,
+    EngineUnreachable,
     Withdrawn,
+    kind_of,
 )
 from dynasor.core.events import (
     Cancelled,
@@ -252,7 +254,7 @@ class Driver:
         try:
             event = _ended(command, await self._work(command, meter))
         except asyncio.CancelledError:
-            event = Cancelled(call, attempt, meter.usage())
+            event = self._broken_off(command, meter)
         except EngineError as exc:
             event = Failed(
                 call, attempt, type(exc).__name__, str(exc), exc.is_retryable, meter.usage()
@@ -315,6 +317,18 @@ class Driver:
             raise
         await sink.finish()
         return output
+
+    def _broken_off(self, command: Submit, meter: Meter) -> Reported:
+        """Return the end of an attempt that was cancelled.
+
+        One whose answer a client has begun to read cannot be made again, whoever cancelled it.
+        """
+        call, attempt, usage = command.call.id, command.attempt, meter.usage()
+        sink = self._sinks.get(command.call.program)
+        if sink is None or not sink.has_begun:
+            return Cancelled(call, attempt, usage)
+        error = EngineUnreachable(self._engines[command.replica].address, "was given up midway")
+        return Failed(call, attempt, kind_of(error), str(error), is_retryable=False, usage=usage)
 
     async def _release(self, engine: Releases, program: str) -> None:
         """Tell an engine that a program has ended: a favour, so that its failure is only told."""
