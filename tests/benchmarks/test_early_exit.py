@@ -139,7 +139,7 @@ def test_calibrated_rules_are_read(script, tmp_path):
     options = argparse.Namespace(window=None, limit=640, calibrated=path)
     found = script.cells(options)
     labels = [cell.label for cell in found]
-    assert len(set(labels)) == len(labels) == 1 + 2 * 4 + 2
+    assert len(set(labels)) == len(labels) == 1 + 2 * 2 + 2
     assert found[0].make("q").share == 0
     assert found[0].make("q").cap == 20
     last = found[-1].make("q")

@@ -38,7 +38,7 @@ def script(benchmarks, opened, tmp_path, monkeypatch):
     for name in (SVAMP, MATH):
         write(tmp_path / f"{name}.jsonl.gz", *lines)
     online = importlib.import_module("_online")
-    measure = online._online
+    measure = online.online_of
 
     def once(setting, *rest):
         *rest, programs = rest
@@ -46,7 +46,7 @@ def script(benchmarks, opened, tmp_path, monkeypatch):
             opened[setting.name] = measure(setting, *rest, None)
         return with_workload(opened[setting.name], programs=programs)
 
-    monkeypatch.setattr(online, "_online", once)
+    monkeypatch.setattr(online, "online_of", once)
     return importlib.import_module
 
 

@@ -109,7 +109,7 @@ class ScriptedEngine:
     async def start(self) -> Description:
         """Describe it: it can do what its script can."""
         self.is_closed = False
-        supports = {"generate", "logprobs", "prefix", "relay"}
+        supports = {"generate", "logprobs", "prefix", "relay", "sharing"}
         if self.reward is not None:
             supports.add("score")
         if self.vector is not None:
