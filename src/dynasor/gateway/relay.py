@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from dynasor.api import Handle, Result, RunOptions
 from dynasor.core.errors import DeadlineExceeded, DynasorError, Withdrawn
+from dynasor.gateway.asked import PROGRAM_HEADER, has_left
 from dynasor.gateway.errors import BadRequest, Closing, error_response, shaped
 from dynasor.gateway.service import Service
 from dynasor.programs.pass_through import PassThrough
@@ -26,7 +27,6 @@ from dynasor.requests.completion import encode_json
 
 __all__ = ["SESSIONS", "ClientSink", "RelayOptions", "relay", "session_of"]
 
-PROGRAM_HEADER = "x-dynasor-program"
 WORKLOAD = "pass-through"
 
 # How clients name the session that a request belongs to, the surest first.
@@ -94,7 +94,7 @@ class ClientSink:
         self.headers = headers
         self.has_begun = False
         self.is_whole = False
-        self._own = (PROGRAM_HEADER.encode(), identity.encode("latin-1", "replace"))
+        self._own = (PROGRAM_HEADER.lower().encode(), identity.encode("latin-1", "replace"))
         self._send = send
         self._start: dict[str, Any] | None = None
         self._is_stream = False
@@ -161,9 +161,9 @@ class _Passing(Response):
         try:
             error = await _outcome(handle)
         finally:
-            has_left = leaving.done()
+            is_gone = leaving.done()
             leaving.cancel()
-        if has_left or sink.is_whole:
+        if is_gone or sink.is_whole:
             return
         if isinstance(error, Withdrawn | DeadlineExceeded) and self._service.is_draining:
             error = Closing("the server is being stopped; try again soon, or another one")
@@ -190,8 +190,7 @@ async def _outcome(handle: Handle) -> DynasorError | None:
 
 async def _left(receive: Receive, handle: Handle, sink: ClientSink) -> None:
     """Take a program back once its client has left; one that has all may go."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await has_left(receive)
     if not sink.is_whole:
         handle.withdraw()
 
