@@ -19,6 +19,11 @@ __all__ = ["make_model", "serve"]
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 EMBEDDED = ROOT / "src" / "dynasor" / "engines" / "models" / "tiny.gguf"
+# With a worker process of its own, vLLM's engine waits for it by yielding the processor all the
+# time. Where both cores of a machine did that, Linux 6.18 ran nothing else for seconds on end: a
+# program that sleeps for 10 ms woke up to 4 s late.
+ONE_PROCESS = ("--distributed-executor-backend", "uni")
+ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
 START_SECONDS = 300
 STOP_SECONDS = 60
 
@@ -41,9 +46,16 @@ def serve(model: Path, *options: str, environment: dict[str, str] | None = None)
         port = probe.getsockname()[1]
     command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768", *options]
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768"]
+    command += [*ONE_PROCESS, *options]
     quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    settings = {**os.environ, **quiet, "PYTHONPATH": str(ROOT / "src"), **(environment or {})}
+    settings = {
+        **os.environ,
+        **quiet,
+        **ALONE,
+        "PYTHONPATH": str(ROOT / "src"),
+        **(environment or {}),
+    }
     log = model.parent / "vllm.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

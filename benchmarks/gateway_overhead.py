@@ -42,6 +42,8 @@ from dynasor.gateway.app import make_app
 HERE = Path(__file__).parent
 ANSWER_SECONDS = 0.2
 MODEL = "stub"
+KEY = "sk-none"
+"""What a client sends; only LiteLLM's proxy looks at it."""
 SLOTS = 4096
 """No queue: what is measured is the way through."""
 START_SECONDS = 90.0
@@ -111,8 +113,10 @@ def litellm_before(engine: str, venv: Path, folder: Path) -> Iterator[Server]:
     config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": served}]}))
     port = "18999"
     options = ("--config", str(config), "--host", "127.0.0.1", "--port", port)
-    quiet = {"LITELLM_LOG": "ERROR"}
-    with running(str(venv / "bin" / "litellm"), *options, **quiet) as process:
+    # It refuses to start without a key, and fetches a list of prices unless it is told not to.
+    given = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    command = str(venv / "bin" / "litellm")
+    with running(command, *options, LITELLM_LOG="ERROR", **given) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/health/liveliness")
         yield Server("litellm", url, process)
@@ -139,7 +143,7 @@ class Client:
 
     async def ask(self, due: float) -> Timed | None:
         """Ask once; None is a failure."""
-        headers = {"Content-Type": "application/json", "Authorization": "Bearer none"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
         try:
             async with self.session.post(self.url, data=self.data, headers=headers) as response:
                 first = 0.0
