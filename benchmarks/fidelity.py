@@ -30,7 +30,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,11 +47,10 @@ from dynasor.core.config import SchedulerConfig
 from dynasor.core.events import Arrived, Event, Finished
 from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import Call, Generate, Generated, Usage
-from dynasor.engines.protocol import Meter, OnReport
 from dynasor.runtime import MonotonicClock
 from dynasor.sim import BatchEngine, EngineModel, VirtualHost
 from dynasor.sim.engine import Outcome, Segment
-from vllm_orderings import SLOTS, Forced, ForcedEngine, Job, jobs
+from vllm_orderings import SLOTS, ForcedEngine, Job, jobs
 
 BUDGET = 2048
 """Tokens of one step: vLLM's own default on a CPU, said so that the model has the same."""
@@ -62,18 +60,6 @@ PERCENTILES = (50, 90)
 
 Latencies = dict[str, float]
 Numbers = NDArray[np.float64]
-
-
-class UnseededEngine(ForcedEngine):
-    """vLLM without seeds: on a CPU it cannot draw from one after half a prompt (docs/model.md)."""
-
-    async def generate(
-        self, work: Generate, meter: Meter, on_report: OnReport | None = None
-    ) -> Generated:
-        """Generate one completion of the length that was asked for."""
-        sampling = msgspec.structs.replace(work.sampling, seed=None)
-        work = msgspec.structs.replace(work, sampling=sampling)
-        return await super().generate(work, meter, on_report)
 
 
 @dataclass
@@ -155,7 +141,7 @@ def own_ticks(pid: int) -> int:
 
 async def time_loads(url: str, seed: int) -> tuple[list[TimedLoad], CacheSize]:
     """Send an idle server every load once, as `dynasor fit-engine` does."""
-    engine = UnseededEngine(url, slots=SLOTS)
+    engine = ForcedEngine(url, slots=SLOTS)
     try:
         description = await engine.start()
         plan = Plan(SLOTS, FIT_PROMPT, FIT_COMPLETION, 1, seed)
@@ -182,23 +168,21 @@ def modelled(fitted: FittedStep, held: CacheSize) -> EngineModel:
 async def measure(url: str, ordering: str, work: list[Job]) -> Measured:
     """Run programs on the server."""
     settings = load_settings(ordering=ordering, policy="even", lock=False)
-    engine = UnseededEngine(url, slots=SLOTS, seconds_limit=900)
+    engine = ForcedEngine(url, slots=SLOTS, seconds_limit=900)
     witness = Witness()
     async with Dynasor(engine, settings=settings) as dynasor:
         driver = dynasor.machine.driver
         driver.record_in(witness)
         begun = driver.clock.now()
 
-        async def one(number: int, job: Job) -> None:
+        async def one(job: Job) -> None:
             await asyncio.sleep(begun + job.at - driver.clock.now())
-            question = f"Ann has {number} apples and buys {number + 3} more. How many has she?"
-            program = Forced(question, cap=len(job.lengths), lengths=job.lengths)
-            result = await dynasor.run(program, workload=job.workload)
+            result = await dynasor.run(job.program(), workload=job.workload)
             tokens = result.spending.completion_tokens
             if tokens != sum(job.lengths):
                 raise SystemExit(f"{tokens} tokens came of {sum(job.lengths)} that were forced")
 
-        await asyncio.gather(*(one(*each) for each in enumerate(work)))
+        await asyncio.gather(*map(one, work))
         return Measured(witness, driver.scheduler.config, dynasor.machine.catalog)
 
 

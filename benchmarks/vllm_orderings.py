@@ -1,6 +1,6 @@
 """Whose calls run first, on a real vLLM: first come, its priorities, our gateway, our plug-in.
 
-    scripts/bench vllm_orderings --json docs/online/vllm-orderings.json \\
+    scripts/bench vllm_orderings [--whole] --json docs/online/vllm-orderings.json \\
         --picture docs/online/vllm-orderings.svg
 
 vLLM serves the embedded model on the CPU with 64 slots. Programs are groups of 4 to 16 calls, 4 of
@@ -17,6 +17,10 @@ remaining work first; `plug-in`: all calls are sent at once, with hints, and Dyn
 runs inside vLLM. The plug-in's patience is 0.4 times the P99 latency of `first come`: what users
 bear today, and a margin.
 
+With `--whole` nothing is forced: programs are votes of 16 samples on held-out problems, a workload
+for each number of steps that a solution takes. `first come` and `priority` run all samples; for
+`gateway` and `plug-in` Dynasor's default policy decides how many. Right answers are counted.
+
 A program is in time if its latency is at most `--deadline` times what its longest strand takes on
 a busy server. Latencies are seconds, and a warm-up of one program in ten is not counted.
 """
@@ -31,6 +35,7 @@ import tempfile
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any
@@ -46,6 +51,7 @@ from dynasor.config import Settings, load_settings
 from dynasor.core.program import Ask, Context, Fork, Strand
 from dynasor.core.task import Task
 from dynasor.core.types import Generate, Generated, Sampling
+from dynasor.datasets import heldout
 from dynasor.engines.http import HttpEngine
 from dynasor.engines.protocol import Description, Meter, OnReport
 from dynasor.programs import SelfConsistency
@@ -57,6 +63,9 @@ WORKLOADS = 8
 MEDIAN_TOKENS = 40.0
 LONGEST = 480
 """Tokens of one call at most: with its prompt it must fit into the 768 that the model reads."""
+SAMPLES = 16
+SAMPLED_TOKENS = 100
+"""The longest solution of a held-out problem has fewer."""
 SPREAD = (0.7, 1.3)
 """A call's length over its program's."""
 PATIENCE = 0.4
@@ -84,19 +93,18 @@ class Forced(SelfConsistency):
             yield from self._branch(task, Generate(self.prompt(task), Sampling(tokens)))
 
 
-class ForcedEngine(HttpEngine):
-    """vLLM that never ends a text by itself; its priority, if it has one, is remaining work."""
+class RankedEngine(HttpEngine):
+    """vLLM whose priority, if it has one, is remaining work.
 
-    async def start(self) -> Description:
-        """Connect, and have every generation ignore the end of the text."""
-        description = await super().start()
-        self._dialect = replace(self._dialect, always={"ignore_eos": True})
-        return description
+    It gets no seeds: on a CPU it cannot draw from one after half a prompt (docs/model.md).
+    """
 
     async def generate(
         self, work: Generate, meter: Meter, on_report: OnReport | None = None
     ) -> Generated:
         """Generate one completion, of a rank that is the tokens that its program has to go."""
+        sampling = msgspec.structs.replace(work.sampling, seed=None)
+        work = msgspec.structs.replace(work, sampling=sampling)
         if work.hints is not None:
             rank = round(work.hints.knob_left * work.hints.tokens_per_knob)
             hints = msgspec.structs.replace(work.hints, rank=rank)
@@ -104,22 +112,76 @@ class ForcedEngine(HttpEngine):
         return await super().generate(work, meter, on_report)
 
 
+class ForcedEngine(RankedEngine):
+    """vLLM that never ends a text by itself."""
+
+    async def start(self) -> Description:
+        """Connect, and have every generation ignore the end of the text."""
+        description = await super().start()
+        self._dialect = replace(self._dialect, always={"ignore_eos": True})
+        return description
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One program to come: seconds after the first, its workload and the lengths of its calls."""
+    """One program to come: seconds after the first, its workload, and what it asks.
+
+    `lengths` are those of its calls, none where they are sampled; then there is an `answer`.
+    """
 
     at: float
     workload: str
-    lengths: tuple[int, ...]
+    question: str
+    lengths: tuple[int, ...] = ()
+    answer: str = ""
 
     @property
     def longest(self) -> int:
         """Tokens of its longest strand: what it takes alone."""
+        if not self.lengths:
+            return SAMPLED_TOKENS
         return max(sum(self.lengths[place::WIDTH]) for place in range(WIDTH))
+
+    def program(self) -> SelfConsistency:
+        """Return the program to run."""
+        if self.lengths:
+            return Forced(self.question, cap=len(self.lengths), lengths=self.lengths)
+        return SelfConsistency(self.question, task="math", cap=SAMPLES, max_tokens=SAMPLED_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a program: its latency in seconds, the tokens that it took, its answer."""
+
+    seconds: float
+    tokens: int
+    is_right: bool
 
 
 def jobs(options: argparse.Namespace, rate: float) -> list[Job]:
-    """Draw the programs; `rate` is in tokens a second."""
+    """Draw forced programs; `rate` is in tokens a second."""
+    drawn = forced(options)
+    return placed(drawn, fmean(sum(job.lengths) for job in drawn) / rate, options.seed)
+
+
+def placed(drawn: list[Job], gap: float, seed: int) -> list[Job]:
+    """Return programs that arrive at random, `gap` seconds after each other in the mean."""
+    source = random.Random(seed + 1)
+    gaps = [source.expovariate(1.0 / gap) for _ in drawn[1:]]
+    return [
+        replace(job, at=at) for job, at in zip(drawn, accumulate(gaps, initial=0.0), strict=True)
+    ]
+
+
+def sampled(options: argparse.Namespace) -> list[Job]:
+    """Return the programs whose lengths are sampled."""
+    problems = heldout(options.programs)
+    random.Random(options.seed).shuffle(problems)
+    return [Job(0.0, f"steps {one.steps}", one.question, answer=one.answer) for one in problems]
+
+
+def forced(options: argparse.Namespace) -> list[Job]:
+    """Draw the programs whose lengths are forced."""
     source = random.Random(options.seed)
     quantiles = [NormalDist().inv_cdf((one + 0.5) / WORKLOADS) for one in range(WORKLOADS)]
     drawn = []
@@ -128,18 +190,16 @@ def jobs(options: argparse.Namespace, rate: float) -> list[Job]:
         usual = MEDIAN_TOKENS * np.exp(options.sigma * quantiles[workload])
         sizes = [usual * source.uniform(*SPREAD) for _ in range(source.randint(*CALLS))]
         lengths = tuple(max(4, min(LONGEST, round(size))) for size in sizes)
-        drawn.append(Job(0.0, f"workload {workload}", lengths))
-    gap = fmean(sum(job.lengths) for job in drawn) / rate
-    at, placed = 0.0, []
-    for job in drawn:
-        placed.append(replace(job, at=at))
-        at += source.expovariate(1.0 / gap)
-    return placed
+        # No two prompts are the same: nobody finds another's in the cache.
+        question = f"Ann has {len(drawn)} apples and buys {len(drawn) + 3} more. How many has she?"
+        drawn.append(Job(0.0, f"workload {workload}", question, lengths))
+    return drawn
 
 
-def settings_of(system: str) -> Settings:
+def settings_of(system: str, *, is_whole: bool) -> Settings:
     """Return what Dynasor is told for a system."""
-    common = {"policy": "even", "lock": False, "program": "self-consistency"}
+    decides = is_whole and system in {"gateway", "plug-in"}
+    common: dict[str, Any] = {} if decides else {"policy": "even", "lock": False}
     if system == "gateway":
         return load_settings(ordering="sjf", **common)
     ordering = "sjf" if system in {"priority", "plug-in"} else "app-fifo"
@@ -157,66 +217,70 @@ def server_of(system: str, model: Path, patience: float) -> AbstractContextManag
     return serve(model, *options, *PLUGIN, environment={"DYNASOR_VLLM": told})
 
 
-async def run(system: str, url: str, work: list[Job]) -> list[float]:
-    """Run all programs; return their latencies."""
-    engine = ForcedEngine(url, slots=SLOTS, has_priority=system == "priority", seconds_limit=900)
-    async with Dynasor(engine, settings=settings_of(system)) as dynasor:
+async def run(system: str, url: str, work: list[Job]) -> list[Done]:
+    """Run all programs; return what came of each."""
+    is_whole = not work[0].lengths
+    kind = RankedEngine if is_whole else ForcedEngine
+    engine = kind(url, slots=SLOTS, has_priority=system == "priority", seconds_limit=900)
+    async with Dynasor(engine, settings=settings_of(system, is_whole=is_whole)) as dynasor:
         begun = time.monotonic()
 
-        async def one(number: int, job: Job) -> float:
+        async def one(job: Job) -> Done:
             await asyncio.sleep(begun + job.at - time.monotonic())
-            question = f"Ann has {number} apples and buys {number + 3} more. How many has she?"
-            program = Forced(question, cap=len(job.lengths), lengths=job.lengths)
-            result = await dynasor.run(program, workload=job.workload)
-            tokens = result.spending.completion_tokens
-            if tokens != sum(job.lengths):
+            result = await dynasor.run(job.program(), workload=job.workload)
+            seconds, tokens = time.monotonic() - begun - job.at, result.spending.completion_tokens
+            if job.lengths and tokens != sum(job.lengths):
                 raise SystemExit(f"{tokens} tokens came of {sum(job.lengths)} that were forced")
-            return time.monotonic() - begun - job.at
+            return Done(seconds, tokens, result.answer == job.answer)
 
-        return list(await asyncio.gather(*(one(*each) for each in enumerate(work))))
-
-
-def capacity(url: str, options: argparse.Namespace) -> float:
-    """Return how many tokens a second the server makes of a burst of programs."""
-    burst = [replace(job, at=0.0) for job in jobs(options, 1.0)[: options.burst]]
-    seconds = max(asyncio.run(run("first come", url, burst)))
-    return sum(sum(job.lengths) for job in burst) / seconds
+        return list(await asyncio.gather(*map(one, work)))
 
 
-def figures(
-    work: list[Job], latencies: list[float], rate: float, deadline: float
-) -> dict[str, Any]:
+def capacity(url: str, drawn: list[Job]) -> tuple[float, float]:
+    """Return how many tokens a second the server makes of a burst, and those of a program."""
+    done = asyncio.run(run("first come", url, drawn))
+    tokens = sum(one.tokens for one in done)
+    return tokens / max(one.seconds for one in done), tokens / len(done)
+
+
+def figures(work: list[Job], done: list[Done], rate: float, deadline: float) -> dict[str, Any]:
     """Return the measures of one system."""
     counted = slice(len(work) // 10, None)
-    found = np.array(latencies[counted])
+    found = np.array([one.seconds for one in done[counted]])
     solo = np.array([job.longest for job in work[counted]]) * SLOTS / rate
     p50, p90, p99 = np.percentile(found, [50, 90, 99])
     in_time = float((found <= deadline * solo).mean())
-    ends = max(job.at + latency for job, latency in zip(work, latencies, strict=True))
+    ends = max(job.at + one.seconds for job, one in zip(work, done, strict=True))
     return {"mean": float(found.mean()), "p50": p50, "p90": p90, "p99": p99,
-            "attainment": in_time, "seconds": ends}  # fmt: skip
+            "attainment": in_time, "seconds": ends, "tokens": fmean(one.tokens for one in done),
+            "accuracy": fmean(one.is_right for one in done)}  # fmt: skip
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run every system on a server of its own."""
     rows: dict[str, Any] = {}
     rate, patience, work = 0.0, 0.0, []
+    drawn = sampled(options) if options.whole else forced(options)
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(Path(folder))
         for system in SYSTEMS:
             with server_of(system, model, patience) as url:
                 if not rate:
-                    capacity(url, options)  # a server's first steps are slow
-                    rate = capacity(url, options)
-                    work = jobs(options, rate * options.load)
-                latencies = asyncio.run(run(system, url, work))
-            rows[system] = figures(work, latencies, rate, options.deadline)
+                    burst = drawn[: options.burst]
+                    capacity(url, burst)  # a server's first steps are slow
+                    rate, tokens = capacity(url, burst)
+                    if not options.whole:
+                        tokens = fmean(sum(job.lengths) for job in drawn)
+                    work = placed(drawn, tokens / (rate * options.load), options.seed)
+                done = asyncio.run(run(system, url, work))
+            rows[system] = figures(work, done, rate, options.deadline)
             patience = patience or PATIENCE * rows[system]["p99"]
     base = rows[SYSTEMS[0]]
     for row in rows.values():
         row["over first come"] = {name: row[name] / base[name] for name in ("mean", "p99")}
     return {
-        "programs": options.programs, "slots": SLOTS, "load": options.load, "sigma": options.sigma,
+        "programs": options.programs, "whole": options.whole, "slots": SLOTS,
+        "load": options.load, "sigma": options.sigma,
         "seed": options.seed, "tokens_per_second": rate, "patience_seconds": patience,
         "deadline": options.deadline, "systems": rows,
     }  # fmt: skip
@@ -228,10 +292,13 @@ def show(found: dict[str, Any]) -> None:
         f"{found['programs']} programs on {found['slots']} slots, {found['load']:g} times what "
         f"{found['tokens_per_second']:.0f} tokens/s carry; latency in seconds"
     )
-    print(f"{'':12}" + "".join(f"{name:>12}" for name in (*MEASURES, "mean/first", "p99/first")))
+    heads = (*MEASURES, "mean/first", "p99/first", *(("tokens", "right") if found["whole"] else ()))
+    print(f"{'':12}" + "".join(f"{name:>12}" for name in heads))
     for name, row in found["systems"].items():
         over = row["over first come"]
         values = [*(row[measure] for measure in MEASURES), over["mean"], over["p99"]]
+        if found["whole"]:
+            values += [row["tokens"], row["accuracy"]]
         print(f"{name:12}" + "".join(f"{value:12.2f}" for value in values))
 
 
@@ -255,6 +322,7 @@ def main() -> None:
     """Measure, print, write and draw."""
     parser = arguments((__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--programs", type=int, default=400)
+    parser.add_argument("--whole", action="store_true", help="sampled lengths, and the policy")
     parser.add_argument("--burst", type=int, default=24, help="programs that find the capacity")
     parser.add_argument("--load", type=float, default=2.0, help="arrivals over capacity")
     parser.add_argument("--sigma", type=float, default=1.0, help="of the workloads' lengths")
