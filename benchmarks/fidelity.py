@@ -162,6 +162,7 @@ def modelled(fitted: FittedStep, held: CacheSize) -> EngineModel:
         block_tokens=held.block_tokens,
         max_running=SLOTS,
         token_budget=BUDGET,
+        call_seconds=fitted.fit.call_seconds,
     )
 
 

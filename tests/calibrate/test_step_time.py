@@ -28,7 +28,7 @@ def attempt(name, prompt, tokens):
 
 def simulated(usages, step, call_seconds=0.0):
     """Run calls at once on the modelled engine: a timed load as a live engine would give it."""
-    engine = BatchEngine(EngineModel(step, kv_blocks=1000))
+    engine = BatchEngine(EngineModel(step, kv_blocks=1000, call_seconds=call_seconds))
     for n, usage in enumerate(usages):
         engine.add(attempt(f"c{n}", usage.prompt_tokens, usage.completion_tokens), 0.0)
     engine.go_on(0.0)
@@ -38,7 +38,7 @@ def simulated(usages, step, call_seconds=0.0):
         while engine.take(now) is not None:
             left -= 1
         engine.go_on(now)
-    return TimedLoad(now + call_seconds * len(usages), tuple(usages))
+    return TimedLoad(now, tuple(usages))
 
 
 def loads(step, call_seconds=0.0, plan=PLAN):

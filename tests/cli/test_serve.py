@@ -203,6 +203,7 @@ def test_port_in_use(command, server):
     ("options", "code", "message"),
     [
         (("--engine", "http://127.0.0.1:9"), 1, "is it running?"),
+        (("--reward-engine", "prm"), 2, "reward_engine 'prm' is neither a URL"),
         (("--host", "no.such.host.invalid"), 2, "host 'no.such.host.invalid' cannot be listened"),
         (("--host", "192.0.2.1"), 1, "cannot listen on 192.0.2.1, port 0: cannot assign"),
         (("--policy", "bta"), 2, "unknown policy 'bta'"),

@@ -100,6 +100,39 @@ async def test_refusals_are_handed_on(status):
         assert len(engine.paths) == 1
 
 
+async def test_a_model_that_the_engine_lacks():
+    """An engine's 404 of a model that is not listed becomes one that says which there are."""
+    said = b'{"error": {"message": "The model does not exist."}}'
+    asked = {"model": "gpt-9", "messages": []}
+    async with relaying([answer(404, said)]) as (engine, served):
+        got = await served.ask("POST", PATH, json.dumps(asked).encode())
+        (model,) = served.service.models
+        assert (got.status, got.error["code"], got.error["param"]) == (
+            404,
+            "model_not_found",
+            "model",
+        )
+        assert got.error["message"] == f"no engine here has the model 'gpt-9'; there is {model}"
+        assert got.headers["x-dynasor-program"].startswith("prog_")
+        assert len(engine.paths) == 1
+
+
+async def test_a_model_that_is_not_listed():
+    """An engine may have it all the same: it is asked, and its answer is the client's."""
+    asked = {"model": "an adapter", "messages": []}
+    async with relaying([answer(200, WHOLE)]) as (_, served):
+        got = await served.ask("POST", PATH, json.dumps(asked).encode())
+        assert (got.status, got.body) == (200, WHOLE)
+
+
+async def test_other_things_that_are_not_found():
+    """An engine's 404 of a model that it has is about something else, and the client's."""
+    async with relaying([answer(404, b"no such adapter")]) as (_, served):
+        (model,) = served.service.models
+        got = await served.ask("POST", PATH, json.dumps({"model": model}).encode())
+        assert (got.status, got.body) == (404, b"no such adapter")
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_failures_are_tried_again(status):
     """What another attempt may mend is tried again before the client has seen anything."""

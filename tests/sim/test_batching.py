@@ -52,6 +52,25 @@ def test_prompt_in_chunks():
     assert ended["a"] == STEP.of(100, 0, 0) * 2 + STEP.of(50, 0, 0)
 
 
+def test_what_a_call_costs_beside_its_tokens():
+    """Each call lengthens the step that takes it in, once, whoever decodes meanwhile."""
+    engine = BatchEngine(model(call_seconds=2.0))
+    ended = run(engine, visit(0.0, "a", 3, 4), visit(0.5, "b", 1, 4), visit(0.5, "c", 1, 4))
+    first = 2.0 + STEP.of(4, 0, 0)
+    assert ended["b"] == ended["c"] == first + 2 * 2.0 + STEP.of(8, 1, 5)
+    assert ended["a"] == ended["c"] + STEP.of(0, 1, 6)
+
+
+def test_a_preempted_call_costs_once():
+    """Who comes back after a preemption costs its tokens again, and no more."""
+    visits = visit(0.0, "a", 30, 4), visit(0.0, "b", 30, 4)
+    small = model(kv_blocks=6, block_tokens=8)
+    plain, dear = BatchEngine(small), BatchEngine(msgspec.structs.replace(small, call_seconds=2.0))
+    before, after = run(plain, *visits), run(dear, *visits)
+    assert plain.totals.preemptions == dear.totals.preemptions > 0
+    assert after == {call: end + 2 * 2.0 for call, end in before.items()}
+
+
 def test_chunks_beside_decoding():
     """What decodes goes on while a prompt is computed in what it leaves of the budget."""
     engine = BatchEngine(model(token_budget=10, max_running=8))
@@ -464,6 +483,8 @@ def test_repr():
         ({"kv_blocks": 0}, "kv_blocks is 0; it must be at least 1"),
         ({"block_tokens": 0}, "block_tokens is 0"),
         ({"max_running": -1}, "max_running is -1"),
+        ({"call_seconds": -0.1}, "call_seconds is -0.1"),
+        ({"call_seconds": float("nan")}, "call_seconds is nan"),
     ],
 )
 def test_impossible_models(changes, says):

@@ -34,7 +34,7 @@ def test_model():
     """The engine has the file's limits and as many whole blocks as its tokens fill."""
     model = WHOLE.engine_model()
     assert (model.step, model.kv_blocks, model.block_tokens) == (STEP, 62, 16)
-    assert (model.max_running, model.token_budget) == (8, 512)
+    assert (model.max_running, model.token_budget, model.call_seconds) == (8, 512, 0.002)
     assert WHOLE.engine_model(kv_tokens=160).kv_blocks == 10
 
 

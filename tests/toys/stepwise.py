@@ -122,6 +122,8 @@ class StepwiseEngine:
         self.aborting = []
         self.ended = []
         self.is_full = False
+        self.known = set()
+        self.coming = 0
 
     # What a host does.
 
@@ -232,6 +234,8 @@ class StepwiseEngine:
                 self.is_full = True
                 return
             self.waiting.remove(sequence)
+            self.coming += sequence not in self.known
+            self.known.add(sequence)
             sequence.kv = found // self.model.block_tokens * self.model.block_tokens
             sequence.chunk = min(sequence.goal - sequence.kv, self._room())
             self.running.append(sequence)
@@ -257,7 +261,8 @@ class StepwiseEngine:
     def _seconds(self):
         context = sum(one.prompt + one.done for one in self.decoding)
         chunks = sum(one.chunk for one in self.running)
-        return self.model.step.of(chunks, len(self.decoding), context)
+        step = self.model.step.of(chunks, len(self.decoding), context)
+        return self.model.call_seconds * self.coming + step
 
     # At the end of a step.
 
@@ -265,6 +270,7 @@ class StepwiseEngine:
         totals, decoding = self.totals, self.decoding
         totals.busy_seconds += self._seconds()
         totals.steps += 1
+        self.coming = 0
         for one in self._needing():
             one.blocks.append(self.cache.new())
         totals.kv_most = max(totals.kv_most, self.cache.used)

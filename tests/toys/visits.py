@@ -111,6 +111,7 @@ def models(draw, orders=("fcfs", "lpm", "lpm-128"), step=STEP):
         token_budget=running + draw(st.sampled_from([1, 2, 5, 20, 200])),
         eviction=draw(st.sampled_from(["lru", "idle-first"])),
         order=draw(st.sampled_from(orders)),
+        call_seconds=draw(st.sampled_from([0.0, 0.125, 3.0])),
     )
 
 

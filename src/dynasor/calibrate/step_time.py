@@ -3,7 +3,7 @@
 A load's seconds are linear in the coefficients of `dynasor.sim.step_time`: so many steps, prompt
 tokens, tokens decoded, and tokens of context read in all. All of these follow from the engine's own
 counts, where the calls of a load start together and go on in step. One coefficient more, for what
-each call costs outside of any step, keeps connections and templates out of the others.
+each call costs beside its tokens, keeps connections and templates out of the others.
 """
 
 from __future__ import annotations

@@ -254,7 +254,7 @@ def _table(fitted: FittedStep) -> Table:
 def _note(term: Term, fitted: FittedStep) -> str:
     if term.name in fitted.fit.unsure:
         return "[yellow]unsure[/yellow]"
-    return "outside of steps" if term.name == "per_call" else ""
+    return "once a call" if term.name == "per_call" else ""
 
 
 def _summary(found: EngineFile) -> str:

@@ -38,6 +38,23 @@ QUESTION = "A shop has 12 boxes. It gets 7 more. How many boxes are there now?"
 
 def serve(
     engine: EngineOption = None,
+    reward_engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reward-engine",
+            metavar="URL",
+            help="A reward model's server (repeat for replicas); the engine judges if unset.",
+        ),
+    ] = None,
+    embedding_engine: Annotated[
+        str | None,
+        typer.Option(
+            "--embedding-engine",
+            metavar="URL|local",
+            help="Where answers in free text are compared.",
+            show_default="the engine where it embeds, else local",
+        ),
+    ] = None,
     engine_kind: Annotated[
         str | None,
         typer.Option(
@@ -123,6 +140,8 @@ def serve(
     settings = settings_from(
         config,
         engine=engine,
+        reward_engine=reward_engine,
+        embedding_engine=embedding_engine,
         engine_kind=engine_kind,
         engine_order=engine_order,
         model=model,

@@ -74,6 +74,7 @@ async def _serve(request: Request, path: str) -> Response:
             data if head.dynasor is msgspec.UNSET else _without_extras(data),
             path,
             service,
+            model=head.model,
             program_id=extras.program_id,
             deadline_seconds=extras.deadline_seconds,
         )
@@ -91,9 +92,10 @@ def _without_extras(data: bytes) -> bytes:
 
 
 class _Head(Struct):
-    """What of a body says whether it is a program; the rest is looked at and not read."""
+    """What of a body says whether it is a program, and whose; the rest is not read."""
 
     dynasor: Any = msgspec.UNSET
+    model: Any = None
 
 
 def _read(data: bytes, kind: type[T]) -> T:

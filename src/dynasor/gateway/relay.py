@@ -55,6 +55,7 @@ HOP_BY_HOP = frozenset(
 class RelayOptions(TypedDict, total=False):
     """What else may be said of a request: as in `RunOptions`."""
 
+    model: object
     program_id: str | None
     deadline_seconds: float | None
 
@@ -81,19 +82,26 @@ async def relay(
         "affinity": session,
         "deadline_seconds": options.get("deadline_seconds"),
     }
-    return _Passing(service, PassThrough(path=path, body=text), run, headers)
+    program = PassThrough(path=path, body=text)
+    return _Passing(service, program, run, headers, options.get("model"))
 
 
 class ClientSink:
     """One client's side: takes an answer from an engine and hands it on, by ASGI.
 
     `headers` are those of its request that engines may see; `is_whole` says that it has all.
+    Where it asked for a model that is not listed here, an engine's 404 is kept from it, and
+    `lacks_model` says so: its answer would not name the models that there are.
     """
 
-    def __init__(self, identity: str, headers: Mapping[str, str], send: Send) -> None:
+    def __init__(
+        self, identity: str, headers: Mapping[str, str], send: Send, *, is_listed: bool = True
+    ) -> None:
         self.headers = headers
         self.has_begun = False
         self.is_whole = False
+        self.lacks_model = False
+        self._is_listed = is_listed
         self._own = (PROGRAM_HEADER.lower().encode(), identity.encode("latin-1", "replace"))
         self._send = send
         self._start: dict[str, Any] | None = None
@@ -103,6 +111,7 @@ class ClientSink:
         """Hold the beginning back until something follows: until then another engine may do it."""
         lowered = ((name.lower(), value) for name, value in headers)
         kept = [header for header in lowered if header[0] not in HOP_BY_HOP]
+        self.lacks_model = status == 404 and not self._is_listed
         kinds = (value for name, value in kept if name == b"content-type")
         self._is_stream = next(kinds, b"").startswith(b"text/event-stream")
         kept.append(self._own)
@@ -127,6 +136,8 @@ class ClientSink:
             await self._tell(event, has_more=False)
 
     async def _tell(self, data: bytes, *, has_more: bool) -> None:
+        if self.lacks_model:
+            return
         if not self.has_begun:
             if self._start is None:  # cannot happen: engines begin before they write
                 raise AssertionError("an answer without a beginning")
@@ -144,17 +155,21 @@ class _Passing(Response):
         program: PassThrough,
         options: RunOptions,
         headers: Mapping[str, str],
+        model: object,
     ) -> None:
         super().__init__()
         self._service = service
         self._program = program
         self._options = options
         self._seen = headers
+        self._model = model
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; raises `DynasorError` where it is not even taken."""
         handle = self._service.submit(self._program, **self._options)
-        sink = ClientSink(handle.program, self._seen, send)
+        # An engine may have models that it does not list here: it is asked, whatever the name.
+        is_listed = not isinstance(self._model, str) or self._model in self._service.models
+        sink = ClientSink(handle.program, self._seen, send, is_listed=is_listed)
         if not handle.is_done:
             self._service.dynasor.machine.driver.pour(handle.program, sink)
         leaving = asyncio.get_running_loop().create_task(_left(receive, handle, sink))
@@ -163,9 +178,11 @@ class _Passing(Response):
         finally:
             is_gone = leaving.done()
             leaving.cancel()
-        if is_gone or sink.is_whole:
+        if is_gone or (sink.is_whole and not sink.lacks_model):
             return
-        if isinstance(error, Withdrawn | DeadlineExceeded) and self._service.is_draining:
+        if sink.lacks_model:
+            error = self._service.unknown_model(str(self._model))
+        elif isinstance(error, Withdrawn | DeadlineExceeded) and self._service.is_draining:
             error = Closing("the server is being stopped; try again soon, or another one")
         if error is None:  # cannot happen: what ends well was whole
             raise AssertionError(f"{handle.program} ended without an answer")

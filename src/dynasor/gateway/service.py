@@ -137,13 +137,14 @@ class Service:
         if wanted is None:
             return models[0]
         if wanted not in models:
-            raise BadRequest(
-                "model",
-                f"no engine here has the model {wanted!r}; there is {', '.join(models)}",
-                404,
-                "model_not_found",
-            )
+            raise self.unknown_model(wanted)
         return wanted
+
+    def unknown_model(self, wanted: str) -> BadRequest:
+        """Return the refusal of a model that no engine has."""
+        listed = ", ".join(self.models)
+        message = f"no engine here has the model {wanted!r}; there is {listed}"
+        return BadRequest("model", message, 404, "model_not_found")
 
     def policy_for(self, program: Program, policy: str | None) -> PolicySpec:
         """Return the policy that a program runs under, as a request names it or None.

@@ -47,12 +47,16 @@ class Listener(Protocol):
 
 
 class _Stretch(Struct):
-    """Equal steps that the engine is in: `steps` of them, each computing `prefill` tokens."""
+    """Equal steps that the engine is in: `steps` of them, each computing `prefill` tokens.
+
+    The first also takes in `calls` that were not in the batch before.
+    """
 
     steps: int
     prefill: int
     sequences: int
     kv_tokens: int
+    calls: int
 
 
 class BatchEngine:
@@ -81,6 +85,7 @@ class BatchEngine:
         self._ended: deque[Ending] = deque()
         self._is_short = False
         self._serial = 0
+        self._coming = 0  # calls that come into the batch with the next step
 
     def __repr__(self) -> str:
         return f"<BatchEngine {len(self.running)} running, {len(self.waiting)} wait, {self.cache}>"
@@ -182,6 +187,8 @@ class BatchEngine:
             room -= sequence.left
             self.totals.cached += found
             self._serial += 1
+            if not sequence.place:  # one that was preempted has been here
+                self._coming += 1
             sequence.place = self._serial
             running[sequence.id] = sequence
             self._prefills.append(sequence)
@@ -206,7 +213,8 @@ class BatchEngine:
             else:
                 prefill = min(room, sum(one.left for one in self._prefills))
                 steps = 1
-        return _Stretch(steps, prefill, self._decoding, self._context)
+        calls, self._coming = self._coming, 0
+        return _Stretch(steps, prefill, self._decoding, self._context, calls)
 
     def _steps_of_memory(self) -> int:
         """Return for how many steps all that decode find the blocks they need."""
@@ -231,7 +239,11 @@ class BatchEngine:
         )
 
     def _seconds(self, stretch: _Stretch, steps: int) -> float:
-        return self.model.step.stretch(steps, stretch.prefill, stretch.sequences, stretch.kv_tokens)
+        load = (stretch.prefill, stretch.sequences, stretch.kv_tokens)
+        return self._entry_seconds(stretch) + self.model.step.stretch(steps, *load)
+
+    def _entry_seconds(self, stretch: _Stretch) -> float:
+        return self.model.call_seconds * stretch.calls
 
     def _look_again(self, now: float) -> None:
         """Try to admit somebody after the step that runs now."""
@@ -244,9 +256,9 @@ class BatchEngine:
         stretch = self._stretch
         if stretch is None or stretch.steps == 1 or now >= self.wake:
             return
-        whole = self.model.step.steps_within(
-            now - self._clock, stretch.prefill, stretch.sequences, stretch.kv_tokens
-        )
+        since = now - self._clock - self._entry_seconds(stretch)
+        load = (stretch.prefill, stretch.sequences, stretch.kv_tokens)
+        whole = self.model.step.steps_within(since, *load)
         if whole + 1 < stretch.steps:
             stretch.steps = whole + 1
             self.wake = max(now, self._clock + self._seconds(stretch, stretch.steps))

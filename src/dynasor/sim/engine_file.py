@@ -34,8 +34,8 @@ class Fit(Struct, frozen=True, kw_only=True):
     Of `loads`, each some calls sent at once, `calls` in all and `most_calls` at most;
     `prompt_tokens` and `completion_tokens` are the longest of a call. `r_squared` is the share of
     the variance of the loads' seconds that the formula explains, `mean_error` its mean distance
-    from them as a share of each. `call_seconds` went to each call outside of any step (connection,
-    template, first byte) and is no part of a step. `unsure` names coefficients that the loads do
+    from them as a share of each. `call_seconds` went to each call beside its tokens (connection,
+    template, the engine's own work on a request). `unsure` names coefficients that the loads do
     not tell from zero, or from each other.
     """
 
@@ -80,6 +80,7 @@ class EngineFile(Struct, frozen=True, kw_only=True):
             block_tokens=self.block_tokens,
             max_running=self.max_running,
             token_budget=self.token_budget,
+            call_seconds=0.0 if self.fit is None else self.fit.call_seconds,
         )
 
     def write(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -22,8 +23,10 @@ class EngineModel(Struct, frozen=True):
     `kv_blocks` blocks of `block_tokens` tokens hold the KV cache; at most `max_running` sequences
     run at once and a step has at most `token_budget` tokens (vLLM's `max_num_seqs` and
     `max_num_batched_tokens`). `order` is the engine's own among the calls that wait in it.
-    Raises `ConfigError` for an engine without memory or slots, and for a budget that leaves no
-    room for prompts beside a full batch.
+    `call_seconds` is what each call adds to the step in which it is admitted, beside its tokens:
+    the engine's work on a request. Raises `ConfigError` for an engine without memory or slots, for
+    a budget that leaves no room for prompts beside a full batch, and unless `call_seconds` is
+    finite and not negative.
     """
 
     step: StepTime
@@ -33,12 +36,15 @@ class EngineModel(Struct, frozen=True):
     token_budget: Count = 2048
     eviction: Eviction = "lru"
     order: Order = "fcfs"
+    call_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that something can run, and that prompts go on in a full batch."""
         for name in ("kv_blocks", "block_tokens", "max_running"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not (isfinite(self.call_seconds) and self.call_seconds >= 0):
+            raise ConfigError(f"call_seconds is {self.call_seconds}; it must be 0 or more seconds")
         if self.token_budget <= self.max_running:
             raise ConfigError(
                 f"token_budget is {self.token_budget} and max_running {self.max_running}; a step "
