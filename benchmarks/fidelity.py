@@ -55,7 +55,7 @@ from vllm_orderings import SLOTS, ForcedEngine, Job, jobs
 BUDGET = 2048
 """Tokens of one step: vLLM's own default on a CPU, said so that the model has the same."""
 FIT_PROMPT, FIT_COMPLETION = 96, 128
-"""The longest of the loads that are fitted; the programs' calls have 50 and 480."""
+"""The longest of the loads that are fitted; the programs' calls have 18 and 480."""
 PERCENTILES = (50, 90)
 
 Latencies = dict[str, float]
@@ -222,7 +222,8 @@ def carried(model: EngineModel, prompt: int, mean_length: float) -> float:
     """
     step, running = model.step, model.max_running
     decoding = step.of(0, running, round(running * (prompt + mean_length / 2)))
-    return 1.0 / (decoding / running + step.per_prefill_token * prompt / mean_length)
+    beginning = step.per_prefill_token * prompt + model.call_seconds
+    return 1.0 / (decoding / running + beginning / mean_length)
 
 
 def distance(real: Latencies, other: Latencies) -> Numbers:
@@ -350,7 +351,7 @@ def main() -> None:
     parser.add_argument("--load", type=float, nargs="+", default=[0.6, 1.2])
     parser.add_argument("--ordering", default="sjf")
     parser.add_argument("--runs", type=int, default=2, help="of each load")
-    parser.add_argument("--prompt", type=int, default=50, help="tokens of a prompt, for the load")
+    parser.add_argument("--prompt", type=int, default=18, help="tokens of a prompt, for the load")
     parser.add_argument("--sigma", type=float, default=1.0, help="of the workloads' lengths")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
