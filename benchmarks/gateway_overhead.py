@@ -1,11 +1,17 @@
 """What the gateway adds to a request that passes through, and how many a second it can carry.
 
-    scripts/bench gateway_overhead [--litellm VENV] [--json FILE]
+    scripts/bench gateway_overhead [--awake] [--litellm VENV] [--json FILE]
 
 A stub engine in a process of its own answers after 200 ms. An open loop (Poisson arrivals) asks it
 directly and through the gateway, in turns within one run: streamed requests are timed to their
 first event too. Then a closed loop asks as fast as it can. `--litellm` names a virtual environment
-with `litellm[proxy]`; without it, its proxy is not measured.
+with `litellm[proxy]`; without it, its proxy is not measured. Every turn begins when all servers are
+idle: a proxy that could not keep up goes on working after its last answer.
+
+A virtual machine's core that sleeps may take a tenth of a millisecond to wake, and a request
+through a proxy wakes one several times. `--awake` keeps all cores awake by loops that run only
+where nothing else wants to (Linux' SCHED_IDLE): the work alone is measured then, as on a server
+that has some.
 
 Latencies hold for a machine that does nothing else; processor milliseconds a request say most of
 what there is to say on one that does.
@@ -15,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -33,9 +40,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import aiohttp
-import uvicorn
 
 from _script import arguments, finish
+from dynasor.cli.serving_process import Broken, bind, run
 from dynasor.config import Serving, load_settings
 from dynasor.gateway.app import make_app
 
@@ -47,6 +54,7 @@ KEY = "sk-none"
 SLOTS = 4096
 """No queue: what is measured is the way through."""
 START_SECONDS = 90.0
+IDLE_SECONDS, IDLE_SHARE = 60.0, 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -94,15 +102,22 @@ def wait_for(url: str) -> None:
     raise SystemExit(f"{url} did not answer within {START_SECONDS:.0f} s")
 
 
+@contextmanager
+def awake() -> Iterator[None]:
+    """Keep every core busy with what gives way to everything else."""
+    loop = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
+    with ExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            stack.enter_context(running(sys.executable, "-c", loop))
+        yield
+
+
 def serve(engine: str) -> None:
     """Be the gateway before an engine: prints its port once it listens."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=SLOTS)
-    print(listening.getsockname()[1], flush=True)
+    listening = bind("127.0.0.1", 0)
+    port = listening.getsockname()[1]
     settings = load_settings(engine=[engine], slots=SLOTS, serve=Serving(log="none"))
-    config = uvicorn.Config(
-        make_app(settings), loop="uvloop", http="httptools", log_config=None, access_log=False
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    run(make_app(settings), listening, 1.0, lambda: print(port, flush=True))
 
 
 @contextmanager
@@ -111,7 +126,8 @@ def litellm_before(engine: str, venv: Path, folder: Path) -> Iterator[Server]:
     served = {"model": f"openai/{MODEL}", "api_base": f"{engine}/v1", "api_key": "none"}
     config = folder / "litellm.json"  # JSON is YAML
     config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": served}]}))
-    port = "18999"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
     options = ("--config", str(config), "--host", "127.0.0.1", "--port", port)
     # It refuses to start without a key, and fetches a list of prices unless it is told not to.
     given = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
@@ -181,6 +197,16 @@ async def closed_loop(client: Client, workers: int, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
+async def idle(servers: list[Server]) -> None:
+    """Wait until no server uses more than a twentieth of a core, at most for a minute."""
+    until = time.perf_counter() + IDLE_SECONDS
+    while time.perf_counter() < until:
+        before = sum(server.processor_seconds() for server in servers)
+        await asyncio.sleep(1.0)
+        if sum(server.processor_seconds() for server in servers) - before <= IDLE_SHARE:
+            return
+
+
 def spread(values: list[float]) -> dict[str, float]:
     """Return the median and the 99th percentile in milliseconds."""
     ordered = sorted(values)
@@ -202,6 +228,7 @@ async def overhead(
             offsets.append(at)
             at += drawn.expovariate(options.rate)
         for server in servers if turn % 2 == 0 else servers[::-1]:
+            await idle(servers)
             before = server.processor_seconds()
             timed = await open_loop(clients[server.name], offsets)
             used[server.name] += server.processor_seconds() - before
@@ -237,6 +264,7 @@ async def saturation(
     found: dict[str, Any] = {}
     for _ in range(options.repeats):
         for server in servers:
+            await idle(servers)
             client, before = Client(session, server, is_stream=False), server.processor_seconds()
             rate = await closed_loop(client, options.workers, options.seconds)
             used = (server.processor_seconds() - before) / options.seconds
@@ -281,6 +309,7 @@ def parse() -> argparse.Namespace:
     """Return the options."""
     parser = arguments((__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--litellm", type=Path, help="virtual environment with litellm[proxy]")
+    parser.add_argument("--awake", action="store_true", help="keep the machine's cores awake")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one turn")
     parser.add_argument("--turns", type=int, default=6, help="turns of each open loop")
@@ -295,10 +324,13 @@ def main() -> None:
     """Measure, print, write."""
     options = parse()
     if options.serve:
-        serve(options.serve)
+        with contextlib.suppress(Broken):
+            serve(options.serve)
         return
     python = sys.executable
     with ExitStack() as stack:
+        if options.awake:
+            stack.enter_context(awake())
         folder = Path(stack.enter_context(TemporaryDirectory()))
         stub = running(python, str(HERE / "_stub_engine.py"), "--seconds", str(ANSWER_SECONDS))
         engine = stack.enter_context(stub)
@@ -313,7 +345,7 @@ def main() -> None:
             servers.append(stack.enter_context(litellm_before(direct, options.litellm, folder)))
             litellm = "LiteLLM's proxy was measured with one worker, as the gateway was"
         found = asyncio.run(measure(servers, options))
-    shown = ("rate", "seconds", "turns", "repeats", "workers", "seed")
+    shown = ("awake", "rate", "seconds", "turns", "repeats", "workers", "seed")
     chosen = {name: getattr(options, name) for name in shown}
     finish(options, {**found, "litellm": litellm, "options": chosen}, show)
 
