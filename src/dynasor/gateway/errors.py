@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from dynasor.core.errors import DynasorError, UnknownName, UserError
 from dynasor.requests.body import Refused
-from dynasor.requests.completion import encode_json
+from dynasor.requests.completion import encode_json, error_body
 
 __all__ = [
     "BadRequest",
@@ -28,12 +28,6 @@ __all__ = [
     "shaped",
 ]
 
-TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    429: "rate_limit_error",
-}
-"""OpenAI's `type` by status; other 4xx are `invalid_request_error`, 5xx `server_error`."""
 RETRY_SECONDS = 5
 """What clients are told to wait where the server restarts or an engine is overloaded."""
 
@@ -66,11 +60,9 @@ class JsonResponse(Response):
 
 def shaped(error: DynasorError, param: str | None = None) -> dict[str, Any]:
     """Return OpenAI's error; `param` where the error itself names no field."""
-    status = error.http_status
-    kind = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
     own = error.param if isinstance(error, BadRequest | Refused) else None
     code = error.code if isinstance(error, BadRequest) else _code(error)
-    return {"error": {"message": str(error), "type": kind, "param": own or param, "code": code}}
+    return error_body(error, param=own or param, code=code)
 
 
 def error_response(
@@ -82,9 +74,9 @@ def error_response(
     return JsonResponse(shaped(error, param), status, {**again, **(headers or {})})
 
 
-def _code(error: DynasorError) -> str:
-    """Return the code: a request that was refused, or else the class of what failed."""
-    return "invalid_request" if isinstance(error, Refused | UnknownName) else type(error).__name__
+def _code(error: DynasorError) -> str | None:
+    """Return the code of a request that was refused; None leaves the class of what failed."""
+    return "invalid_request" if isinstance(error, Refused | UnknownName) else None
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

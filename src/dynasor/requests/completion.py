@@ -32,6 +32,13 @@ __all__ = [
     "usage",
 ]
 
+ERROR_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+"""OpenAI's `type` by status; other 4xx are `invalid_request_error`, 5xx `server_error`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -148,11 +155,14 @@ def story(program: Program, policy: str, result: Result) -> dict[str, Any]:
     }
 
 
-def error_body(error: DynasorError) -> dict[str, Any]:
-    """Return OpenAI's error for one that ended a program; its code is the error's class."""
-    kind = "invalid_request_error" if error.http_status < 500 else "server_error"
-    code = type(error).__name__
-    return {"error": {"message": str(error), "type": kind, "param": None, "code": code}}
+def error_body(
+    error: DynasorError, *, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
+    """Return an error as OpenAI shapes it: `param` is a field, `code` the error's class if None."""
+    status = error.http_status
+    kind = "server_error" if status >= 500 else ERROR_TYPES.get(status, "invalid_request_error")
+    code = code or type(error).__name__
+    return {"error": {"message": str(error), "type": kind, "param": param, "code": code}}
 
 
 def encode_json(value: object) -> bytes:
