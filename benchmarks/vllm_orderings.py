@@ -14,7 +14,7 @@ The systems, each on a server of its own, one after the other, with the same arr
 `first come`: all calls are sent at once; `priority`: so too, each with its program's remaining
 work when it was sent as vLLM's own priority; `gateway`: Dynasor sends 64 calls and a few, least
 remaining work first; `plug-in`: all calls are sent at once, with hints, and Dynasor's scheduler
-runs inside vLLM. The plug-in's patience is 0.4 times the P99 latency of `first come`: what users
+runs inside vLLM. The patience of both is 0.4 times the P99 latency of `first come`: what users
 bear today, and a margin.
 
 With `--whole` nothing is forced: programs are votes of 16 samples on held-out problems, a workload
@@ -196,12 +196,12 @@ def forced(options: argparse.Namespace) -> list[Job]:
     return drawn
 
 
-def settings_of(system: str, *, is_whole: bool) -> Settings:
-    """Return what Dynasor is told for a system."""
+def settings_of(system: str, patience: float, *, is_whole: bool) -> Settings:
+    """Return what Dynasor is told for a system; `patience` in seconds, 0 for no limit."""
     decides = is_whole and system in {"gateway", "plug-in"}
     common: dict[str, Any] = {} if decides else {"policy": "even", "lock": False}
     if system == "gateway":
-        return load_settings(ordering="sjf", **common)
+        return load_settings(ordering="sjf", patience_seconds=patience or None, **common)
     ordering = "sjf" if system in {"priority", "plug-in"} else "app-fifo"
     return load_settings(engine_order="engine", ordering=ordering, **common)
 
@@ -217,12 +217,14 @@ def server_of(system: str, model: Path, patience: float) -> AbstractContextManag
     return serve(model, *options, *PLUGIN, environment={"DYNASOR_VLLM": told})
 
 
-async def run(system: str, url: str, work: list[Job]) -> list[Done]:
+async def run(system: str, url: str, work: list[Job], patience: float = 0.0) -> list[Done]:
     """Run all programs; return what came of each."""
     is_whole = not work[0].lengths
     kind = RankedEngine if is_whole else ForcedEngine
     engine = kind(url, slots=SLOTS, has_priority=system == "priority", seconds_limit=900)
-    async with Dynasor(engine, settings=settings_of(system, is_whole=is_whole)) as dynasor:
+    async with Dynasor(
+        engine, settings=settings_of(system, patience, is_whole=is_whole)
+    ) as dynasor:
         begun = time.monotonic()
 
         async def one(job: Job) -> Done:
@@ -272,7 +274,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     if not options.whole:
                         tokens = fmean(sum(job.lengths) for job in drawn)
                     work = placed(drawn, tokens / (rate * options.load), options.seed)
-                done = asyncio.run(run(system, url, work))
+                done = asyncio.run(run(system, url, work, patience))
             rows[system] = figures(work, done, rate, options.deadline)
             patience = patience or PATIENCE * rows[system]["p99"]
     base = rows[SYSTEMS[0]]

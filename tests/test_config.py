@@ -160,6 +160,7 @@ def test_unknown_flag():
         ("temperature", 2.1),
         ("max_tokens", 0),
         ("aging_factor", -1),
+        ("patience_seconds", 0),
         ("live", 0),
         ("workers", 0),
         ("lock", "perhaps"),
@@ -418,8 +419,8 @@ def test_parse_ordering():
 
 def test_scheduler_config():
     """The scheduler gets the seed and the ordering."""
-    settings = Settings(seed=4, ordering="sjf", aging_factor=2)
-    expected = SchedulerConfig(seed=4, ordering=OrderingSpec("sjf", {}, 2.0))
+    settings = Settings(seed=4, ordering="sjf", aging_factor=2, patience_seconds=30)
+    expected = SchedulerConfig(seed=4, ordering=OrderingSpec("sjf", {}, 2.0, 30.0))
     assert settings.scheduler_config() == expected
 
 

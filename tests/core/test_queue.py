@@ -29,8 +29,8 @@ class Swing:
 class Model:
     """The queue as one would say it: sort everything anew at every look."""
 
-    def __init__(self, ordering, factor):
-        self.ordering, self.factor = ordering, factor
+    def __init__(self, ordering, factor, patience):
+        self.ordering, self.factor, self.patience = ordering, factor, patience
         self.ages = getattr(ordering, "ages", lambda demand: True)
         self.lanes = {}
 
@@ -51,7 +51,7 @@ class Model:
         """All items, best first."""
         ranked = []
         for demand, _ in self.lanes.values():
-            crosses = demand.arrived + self.factor * demand.solo_seconds
+            crosses = demand.arrived + min(self.factor * demand.solo_seconds, self.patience)
             if self.factor and demand.crossed_at is None and crosses <= now and self.ages(demand):
                 demand.crossed_at = crosses
         for (_, is_speculative), (demand, lane) in self.lanes.items():
@@ -83,8 +83,9 @@ def twins(programs=6):
 class Pair:
     """A queue and its model, each with demands of its own, doing the same."""
 
-    def __init__(self, ordering, factor):
-        self.queue, self.model = ProgramQueue(ordering, factor), Model(ordering, factor)
+    def __init__(self, ordering, factor, patience):
+        self.queue = ProgramQueue(ordering, factor, patience)
+        self.model = Model(ordering, factor, inf if patience is None else patience)
         self.ours, self.theirs = twins()
         for one in (*self.ours, *self.theirs):
             one.latest_start = 3.0 + one.number % 4 if one.number else inf
@@ -137,16 +138,16 @@ class Pair:
         assert all(f"i{item}" in self.queue for item in expected)
 
 
-@pytest.mark.parametrize("factor", [0.0, 4.0])
+@pytest.mark.parametrize(("factor", "patience"), [(0.0, None), (4.0, None), (4.0, 6.0)])
 @pytest.mark.parametrize(
     "ordering",
     [AppFifo(), Sjf(), Swing(), Plas(4.0), Deadline(0.0), Deadline(2.0)],
     ids=["fifo", "sjf", "swing", "plas", "deadline", "deadline-steps"],
 )
 @given(actions)
-def test_against_a_sorted_list(ordering, factor, actions):
+def test_against_a_sorted_list(ordering, factor, patience, actions):
     """After any sequence of operations the queue holds what a sorted list would, in its order."""
-    pair = Pair(ordering, factor)
+    pair = Pair(ordering, factor, patience)
     for action, *how in actions:
         getattr(pair, action)(*how)
         pair.check()
@@ -195,6 +196,18 @@ def test_crossing_is_fifo():
     assert queue.peek(5.0) == 5
     assert queue.pop(6.0) == 5
     assert queue.pop(6.0) == 6
+
+
+def test_patience():
+    """After so many seconds a program crosses however large it is, and not where nobody ages."""
+    queue = ProgramQueue(Sjf(), aging_factor=2.0, patience_seconds=8.0)
+    large, small = demand(0, work=9.0, solo=100.0), demand(1, work=8.0, solo=3.0)
+    assert (queue.crossing(large), queue.crossing(small)) == (8.0, 7.0)
+    queue.push(large, "large", "large")
+    queue.push(demand(2, work=1.0, arrived=7.0, solo=5.0), "short", "short")
+    assert queue.peek(7.9) == "short"
+    assert queue.peek(8.0) == "large"
+    assert ProgramQueue(Sjf(), patience_seconds=8.0).crossing(small) == inf
 
 
 def test_crossed_for_good():

@@ -87,6 +87,7 @@ configs = st.builds(
     in_order,
     st.sampled_from(["gang", "gang", "sjf", "app-fifo", "plas", "deadline"]),
     st.sampled_from([0.0, 0.5, 3.0]),
+    st.sampled_from([None, None, 4.0]),
     window_slack=st.sampled_from([0.0, 0.1, 1.0]),
     max_attempts=st.integers(1, 3),
     tokens_per_knob=st.just(5.0),

@@ -69,10 +69,12 @@ def toy(execute, name="toy", **members):
     return type("Made", (Toy,), {"execute": execute, "name": name, **members})
 
 
-def in_order(name="app-fifo", aging_factor=0.0, **settings):
+def in_order(name="app-fifo", aging_factor=0.0, patience_seconds=None, **settings):
     """A configuration with that ordering, without slack unless told."""
     settings.setdefault("window_slack", 0.0)
-    return SchedulerConfig(ordering=OrderingSpec(name, {}, aging_factor), **settings)
+    return SchedulerConfig(
+        ordering=OrderingSpec(name, {}, aging_factor, patience_seconds), **settings
+    )
 
 
 class Stage:

@@ -161,6 +161,9 @@ class Settings(BaseModel):
     aging_factor: Annotated[float, Field(ge=0)] = Field(
         10.0, description="solo times after which a program is raised above all others; 0: never"
     )
+    patience_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="seconds after which it is raised in any case, unless `aging_factor` is 0"
+    )
     cap: Annotated[int, Field(ge=1, le=MOST_BRANCHES)] = Field(
         20,
         description="most units of one question: branches, or what the program counts (its knob)",
@@ -202,7 +205,7 @@ class Settings(BaseModel):
 
     def scheduler_config(self) -> SchedulerConfig:
         """Return what the scheduler must know."""
-        ordering = parse_ordering(self.ordering, self.aging_factor)
+        ordering = parse_ordering(self.ordering, self.aging_factor, self.patience_seconds)
         if self.engine_order == "engine":
             return SchedulerConfig(
                 seed=self.seed, ordering=ordering, has_hints=True, window_slack=WIDE_SLACK

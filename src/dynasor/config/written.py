@@ -55,10 +55,12 @@ def format_program(spec: ProgramSpec) -> str:
     return _format(spec.name, spec.params)
 
 
-def parse_ordering(text: str, aging_factor: float) -> OrderingSpec:
+def parse_ordering(
+    text: str, aging_factor: float, patience_seconds: float | None = None
+) -> OrderingSpec:
     """Read an ordering, written like a policy."""
     name, params = _parse(text, "ordering")
-    return OrderingSpec(name, params, aging_factor)
+    return OrderingSpec(name, params, aging_factor, patience_seconds)
 
 
 def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:

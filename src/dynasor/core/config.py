@@ -16,12 +16,14 @@ class OrderingSpec(Struct, frozen=True):
     """An ordering by name and JSON parameters.
 
     `aging_factor`: a program that has been in the system for this many times its estimated solo
-    time joins a FIFO above all others; 0 switches aging off.
+    time, or for `patience_seconds` where they are less, joins a FIFO above all others; a factor of
+    0 switches aging off.
     """
 
     name: str = "gang"
     params: dict[str, Any] = field(default_factory=dict)
     aging_factor: float = 10.0
+    patience_seconds: float | None = None
 
 
 class SchedulerConfig(Struct, frozen=True):
@@ -56,6 +58,7 @@ class SchedulerConfig(Struct, frozen=True):
             "tokens_per_knob": self.tokens_per_knob > 0,
             "seconds_per_token": self.seconds_per_token > 0,
             "ordering.aging_factor": self.ordering.aging_factor >= 0,
+            "ordering.patience_seconds": (self.ordering.patience_seconds or inf) > 0,
             "shares": all(0 < weight < inf for weight in self.shares.values()),
         }
         for name, is_in_range in checks.items():

@@ -4,8 +4,9 @@ The promise: **while a program has a needed call waiting in a pool, no program t
 or has not crossed, starts a call in that pool.** In detail:
 
 - A program crosses once it has been in the system for `aging_factor` times its solo time, as that
-  is estimated when calls are taken from its queues; it stays crossed. Under an ordering that ages
-  some programs only, the others never cross. Without aging nobody crosses, and nothing is promised.
+  is estimated when calls are taken from its queues, or for `patience_seconds`; it stays crossed.
+  Under an ordering that ages some programs only, the others never cross. Without aging nobody
+  crosses, and nothing is promised.
 - Order is by the time of crossing (`ProgramQueue.crossing`). Of two programs that crossed at the
   same instant either may go first.
 - A call waits from the event that asked for it, or for another attempt of it, until its `Submit`.

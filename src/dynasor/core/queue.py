@@ -6,8 +6,9 @@ the logarithm of the number of programs, whatever that number is.
 
 A program has two lanes: needed calls, and speculative ones that rank below every needed call of
 every program. Aging: a program that has been in the system for `aging_factor` times its estimated
-solo time crosses into a FIFO above all others. Promised: no program that crossed later starts a
-call before it while it has a needed one waiting (`core.promise` checks that from outside).
+solo time, or for `patience_seconds`, crosses into a FIFO above all others. Promised: no program
+that crossed later starts a call before it while it has a needed one waiting (`core.promise` checks
+that from outside).
 
 This file must not know of slots, replicas or strands; `T` is whatever a host queues (a call here,
 a vLLM request in the plug-in).
@@ -52,13 +53,16 @@ class ProgramQueue(Generic[T]):
     """Waiting items of many programs, in the order of an `Ordering`.
 
     Items have an id, unique in the queue. `now` (seconds) must never decrease from call to call.
-    `aging_factor` 0 switches aging off. `on_ranked`, for observers, is called whenever a program
-    with needed items is ranked, with its demand and `crossing(demand)`.
+    `aging_factor` 0 switches aging off, patience too. `on_ranked`, for observers, is called
+    whenever a program with needed items is ranked, with its demand and `crossing(demand)`.
     """
 
-    def __init__(self, ordering: Ordering, aging_factor: float = 0.0) -> None:
+    def __init__(
+        self, ordering: Ordering, aging_factor: float = 0.0, patience_seconds: float | None = None
+    ) -> None:
         self._ordering = ordering
         self._aging_factor = aging_factor
+        self._patience = inf if patience_seconds is None else patience_seconds
         self._ages = ordering.ages if isinstance(ordering, AgesSome) else None
         self.on_ranked: Callable[[Demand, float], None] | None = None
         self._now = -inf
@@ -98,7 +102,7 @@ class ProgramQueue(Generic[T]):
             return demand.crossed_at
         if not self._aging_factor or (self._ages is not None and not self._ages(demand)):
             return inf
-        return demand.arrived + self._aging_factor * demand.solo_seconds
+        return demand.arrived + min(self._aging_factor * demand.solo_seconds, self._patience)
 
     def push(self, demand: Demand, item_id: str, item: T, *, is_speculative: bool = False) -> None:
         """Append an item to its program's lane."""

@@ -387,7 +387,8 @@ class Scheduler:
         return run
 
     def _make_queue(self) -> ProgramQueue[CallState]:
-        return ProgramQueue(self._ordering, self.config.ordering.aging_factor)
+        spec = self.config.ordering
+        return ProgramQueue(self._ordering, spec.aging_factor, spec.patience_seconds)
 
 
 def _deadline_timer(program: str) -> str:

@@ -11,7 +11,6 @@ This file must not know of any engine: a request is whatever has the fields of `
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
 from typing import Any, Protocol
 
 from dynasor.core.errors import ConfigError
@@ -147,10 +146,6 @@ class Programs:
         self._workloads: dict[str, KnownWorkload] = {}
         self._rate = RateEstimate(settings.seconds_per_token)
         self._arrivals = 0
-        # A queue ages programs by their solo time alone.
-        self._longest_solo = inf
-        if settings.patience_seconds is not None and settings.aging_factor:
-            self._longest_solo = settings.patience_seconds / settings.aging_factor
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -340,11 +335,11 @@ class Programs:
             # A constant: were it an estimate that moves, a later one could cross before them.
             rate = self._settings.seconds_per_token
             solo_seconds = self._settings.tokens_per_knob * rate
-            demand.solo_seconds = min(solo_seconds, self._longest_solo)
+            demand.solo_seconds = solo_seconds
             return
         units = settled + demand.knob_left
         rate = self._rate.seconds_per_token / max(1.0, min(units, self._slots))
-        demand.solo_seconds = min(units * demand.tokens_per_knob * rate, self._longest_solo)
+        demand.solo_seconds = units * demand.tokens_per_knob * rate
 
     def _left(self, program: KnownProgram) -> float:
         """Return the units still to settle: announced, or here, or to be expected."""

@@ -49,7 +49,9 @@ class RankedRequests(Generic[R]):
         self.programs = Programs(settings, slots)
         self._clock = clock
         self._ordering = settings.make_ordering()
-        self._queue: ProgramQueue[R] = ProgramQueue(self._ordering, settings.aging_factor)
+        self._queue: ProgramQueue[R] = ProgramQueue(
+            self._ordering, settings.aging_factor, settings.patience_seconds
+        )
         self._prefill = prefill
         self._held: dict[str, dict[str, R]] = {}
         self._head: R | None = None
