@@ -59,7 +59,7 @@ KNOBS = {
     "best-of-n": (4, 8, 16),
     MCTS: (3, 7, 10, 15, 20),
     "rebase": (16, 32, 64, 128),
-    "beam": (16, 32),
+    "beam": (8, 16),
 }
 """The paper's (table 2), and ours for what it does not have."""
 WIDEST = 128

@@ -25,14 +25,15 @@ def fidelity(benchmarks):
 @pytest.fixture
 def measured(fidelity):
     """Return a function that makes a live run of programs, given as arrival and lengths."""
+    forced = importlib.import_module("vllm_orderings").Forced
 
     def make(*programs, prompt=8):
         witness = fidelity.Witness()
         for number, (at, lengths) in enumerate(programs):
-            spec = describe_program(fidelity.Forced("?", cap=len(lengths), lengths=lengths))
+            spec = describe_program(forced("?", cap=len(lengths), lengths=lengths))
             witness.arrivals.append((at, Arrived(f"p{number}", spec, EVEN)))
             witness.prompts[f"p{number}"] = prompt
-        catalog = make_catalog({fidelity.Forced.name: fidelity.Forced})
+        catalog = make_catalog({forced.name: forced})
         return fidelity.Measured(witness, SchedulerConfig(), catalog)
 
     return make
