@@ -166,6 +166,23 @@ def test_aging(simulate):
     assert [one["system"]["ordering"]["aging_factor"] for one in systems] == [0, 3, 3]
 
 
+def test_patience(simulate):
+    """--patience is for our orderings, and raises what waits for longer."""
+    trace()
+    options = ("-s", "plas", "-s", "sjf", "--load", "3", "--json", "-")
+    plain, hurried = (
+        found(simulate(*options, *more))["systems"] for more in ((), ("--patience", "0.001"))
+    )
+    ordered = [one["system"]["ordering"] for one in hurried]
+    assert [one["patience_seconds"] for one in ordered] == [None, 0.001]
+    crossed = [
+        [one["runs"][0]["report"]["load"]["crossings"] for one in systems]
+        for systems in (plain, hurried)
+    ]
+    assert crossed[0][0] == crossed[1][0] == 0
+    assert crossed[1][1] > crossed[0][1]
+
+
 def test_seeds(simulate):
     """Several seeds give means and intervals; the first is the seed of a single run."""
     trace()
@@ -489,6 +506,8 @@ def test_interrupted():
         (("--duration", "0"), ("duration_seconds is 0",)),
         (("--horizon", "0"), ("--horizon is 0",)),
         (("--aging", "inf"), ("--aging is inf",)),
+        (("--patience", "0"), ("--patience is 0", "above 0")),
+        (("--patience", "9", "--aging", "0"), ("patience is set and aging is 0",)),
         (("-s", "gnag"), ("unknown system 'gnag'", "did you mean 'gang'")),
         (("-s", "gnag:x=1/even"), ("unknown system 'gnag'", "did you mean 'gang'")),
         (("-s", "lpm:x=1,y=2/even"), ("'lpm' is the engine's own order", "leave out x, y")),

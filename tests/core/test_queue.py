@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynasor.core.config import OrderingSpec, SchedulerConfig
+from dynasor.core.errors import ConfigError
 from dynasor.core.ordering import AppFifo, Deadline, Demand, Plas, Sjf
 from dynasor.core.queue import ProgramQueue
 
@@ -208,6 +210,19 @@ def test_patience():
     assert queue.peek(7.9) == "short"
     assert queue.peek(8.0) == "large"
     assert ProgramQueue(Sjf(), patience_seconds=8.0).crossing(small) == inf
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_patience_that_cannot_be(seconds):
+    """Patience is a positive number of seconds."""
+    with pytest.raises(ConfigError, match="patience_seconds is out of range"):
+        SchedulerConfig(ordering=OrderingSpec(patience_seconds=seconds))
+
+
+def test_patience_without_aging():
+    """Patience bounds aging: where there is none it is refused, and not ignored."""
+    with pytest.raises(ConfigError, match="patience is set and aging is 0"):
+        OrderingSpec(aging_factor=0.0, patience_seconds=9.0)
 
 
 def test_crossed_for_good():

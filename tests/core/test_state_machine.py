@@ -6,6 +6,8 @@ one answer and then one bill a program, no call after the bill, one comparison a
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
@@ -83,11 +85,11 @@ good_policies = st.one_of(
 )
 bad_policies = st.sampled_from([PolicySpec("beta", {"confidence": 7}), PolicySpec("none")])
 policies = st.one_of(*[good_policies] * 7, bad_policies)
+aging_and_patience = st.sampled_from([(0.0, None), *product([0.5, 3.0], [None, None, 4.0])])
 configs = st.builds(
-    in_order,
+    lambda name, aging, **settings: in_order(name, *aging, **settings),
     st.sampled_from(["gang", "gang", "sjf", "app-fifo", "plas", "deadline"]),
-    st.sampled_from([0.0, 0.5, 3.0]),
-    st.sampled_from([None, None, 4.0]),
+    aging_and_patience,
     window_slack=st.sampled_from([0.0, 0.1, 1.0]),
     max_attempts=st.integers(1, 3),
     tokens_per_knob=st.just(5.0),

@@ -212,12 +212,14 @@ def test_attainment_falls():
     st.sampled_from(["gang", "sjf", "plas", "deadline", "app-fifo"]),
     st.sampled_from(POLICIES),
     st.sampled_from([0.1, 1.0, 5.0]),
+    st.sampled_from([None, 0.5, 20.0]),
     deadlines,
 )
-def test_promise(data, name, policy, aging, deadline):
+def test_promise(data, name, policy, aging, patience, deadline):
     """Nobody starts a call before a waiting program that crossed earlier, on any cluster."""
     one = data.draw(experiments(deadline=deadline))
-    found = simulate(one, make_system(name, policy, aging_factor=aging))
+    system = make_system(name, policy, aging_factor=aging).with_patience(patience)
+    found = simulate(one, system)
     assert found.totals.broken_promises == 0
 
 

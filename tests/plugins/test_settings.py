@@ -48,6 +48,12 @@ def test_unknown_ordering():
         PluginSettings(ordering="sfj").make_ordering()
 
 
+def test_patience_without_aging():
+    """Patience bounds aging: where there is none it is refused, as it is before the engine."""
+    with pytest.raises(ConfigError, match="patience is set and aging is 0"):
+        PluginSettings(aging_factor=0.0, patience_seconds=9.0).make_ordering()
+
+
 def test_hints_are_read_among_other_arguments():
     """Hints are taken from among a request's extra arguments; without any there is None."""
     extra = {"dynasor_knob_left": 3, "dynasor_slack_seconds": -1.5, "kv_transfer_params": {}}

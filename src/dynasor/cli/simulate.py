@@ -37,6 +37,7 @@ from dynasor.cli.simulation_options import (
     MaxRunningOption,
     MemoryOption,
     ModelledOption,
+    PatienceOption,
     PlotOption,
     ProgramsOption,
     PromptTokensOption,
@@ -89,6 +90,7 @@ def simulate(
     shared_tokens: SharedTokensOption = None,
     system: SystemsOption = None,
     aging: AgingOption = None,
+    patience: PatienceOption = None,
     profile: ProfileOption = None,
     engine: ModelledOption = DEFAULT_ENGINE,
     replicas: ReplicasOption = 1,
@@ -143,12 +145,12 @@ def simulate(
             token_budget=token_budget,
         )
     )
-    systems = make_systems(system, aging, calibrated)  # known before an hour's work
+    systems = make_systems(system, aging, patience, calibrated)  # known before an hour's work
     console = Console(stderr=True)
     sorting = sorting_from(labels, grouping, cache, run_code)
     given = read_given(source, asked, sorting, calibrated, console)
     if not system and calibrated is None and (suited := suited_systems(given)):
-        systems = make_systems(suited, aging, None)
+        systems = make_systems(suited, aging, patience, None)
     _check_written(written, [trace.path for trace in given.traces.values()])
     _tell_misfits(calibrated, given, grouping, console)
     experiment = Experiment(given.workload, given.questions, cluster, horizon)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import get_args
 
@@ -277,16 +277,21 @@ def check_experiment(experiment: Experiment) -> None:
 
 
 def make_systems(
-    given: list[str] | None, aging: float | None, profile: Profile | None
+    given: list[str] | None,
+    aging: float | None,
+    patience: float | None,
+    profile: Profile | None,
 ) -> dict[str, System]:
     """Return systems by name, from `SYSTEM[:key=value,...][/POLICY]`.
 
     The parameters are the ordering's. Without a policy a system runs `even`, or the profile's
-    where there is one and the system is one of ours. `aging` goes for ours alone: the baselines
-    have none. Raises `UserError`.
+    where there is one and the system is one of ours. `aging` and `patience` go for ours alone: the
+    baselines have none. Raises `UserError`.
     """
     if aging is not None and not isfinite(aging):
         raise ConfigError(f"--aging is {aging}; give a number, 0 for none")
+    if patience is not None and not 0 < patience < inf:
+        raise ConfigError(f"--patience is {patience:g}; give a number of seconds above 0")
     if given is None or not given:
         given = list(DEFAULT_SYSTEMS)
         if profile is not None:
@@ -306,7 +311,7 @@ def make_systems(
             spec,
             aging_factor=aging if is_ours else None,
             params=ordering.params,
-        )
+        ).with_patience(patience if is_ours else None)
     return found
 
 

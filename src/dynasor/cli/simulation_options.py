@@ -158,6 +158,16 @@ AgingOption = Annotated[
         rich_help_panel=BY,
     ),
 ]
+PatienceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--patience",
+        metavar="SECONDS",
+        help="In the system for so long a program goes before all others, however large it is.",
+        show_default="by --aging alone",
+        rich_help_panel=BY,
+    ),
+]
 ModelledOption = Annotated[
     str,
     typer.Option(

@@ -162,7 +162,8 @@ class Settings(BaseModel):
         10.0, description="solo times after which a program is raised above all others; 0: never"
     )
     patience_seconds: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="seconds after which it is raised in any case, unless `aging_factor` is 0"
+        None,
+        description="seconds after which it is raised in any case; needs an `aging_factor` above 0",
     )
     cap: Annotated[int, Field(ge=1, le=MOST_BRANCHES)] = Field(
         20,

@@ -17,13 +17,19 @@ class OrderingSpec(Struct, frozen=True):
 
     `aging_factor`: a program that has been in the system for this many times its estimated solo
     time, or for `patience_seconds` where they are less, joins a FIFO above all others; a factor of
-    0 switches aging off.
+    0 switches aging off, and leaves nothing for patience to bound: both raise `ConfigError`.
     """
 
     name: str = "gang"
     params: dict[str, Any] = field(default_factory=dict)
     aging_factor: float = 10.0
     patience_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.patience_seconds is not None and self.aging_factor == 0:
+            raise ConfigError(
+                "patience is set and aging is 0, which switches both off; leave one of them out"
+            )
 
 
 class SchedulerConfig(Struct, frozen=True):
@@ -51,6 +57,7 @@ class SchedulerConfig(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a value out of range."""
+        patience = self.ordering.patience_seconds
         checks = {
             "window_slack": self.window_slack >= 0,
             "max_attempts": self.max_attempts >= 1,
@@ -58,7 +65,7 @@ class SchedulerConfig(Struct, frozen=True):
             "tokens_per_knob": self.tokens_per_knob > 0,
             "seconds_per_token": self.seconds_per_token > 0,
             "ordering.aging_factor": self.ordering.aging_factor >= 0,
-            "ordering.patience_seconds": (self.ordering.patience_seconds or inf) > 0,
+            "ordering.patience_seconds": patience is None or patience > 0,
             "shares": all(0 < weight < inf for weight in self.shares.values()),
         }
         for name, is_in_range in checks.items():

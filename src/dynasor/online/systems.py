@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dynasor.core.allocation import EVEN
 from dynasor.core.config import OrderingSpec, SchedulerConfig
@@ -57,6 +58,12 @@ class System(Struct, frozen=True):
     engine_order: Order = "fcfs"
     policy: PolicySpec = EVEN
     enforces_deadlines: bool = False
+
+    def with_patience(self, seconds: float | None) -> System:
+        """Return the same with another `patience_seconds`, if the scheduler owns its order."""
+        if self.ordering is None:
+            return self
+        return replace(self, ordering=replace(self.ordering, patience_seconds=seconds))
 
     def config(self, seed: int) -> SchedulerConfig:
         """Return the scheduler's settings."""

@@ -29,9 +29,9 @@ class PluginSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How requests are put in order.
 
     `ordering` and `params` name an ordering of `core.ordering`, or `rescue`; `aging_factor` is
-    `OrderingSpec`'s, and after `patience_seconds` a program has waited too long in any case, unless
-    aging is off. `tokens_per_knob` and `seconds_per_token` are what is assumed until
-    measured. A program of which nothing was seen for `idle_seconds` is taken to have ended.
+    `OrderingSpec`'s, and after `patience_seconds`, which needs aging, a program has waited too long
+    in any case. `tokens_per_knob` and `seconds_per_token` are what is assumed until measured. A
+    program of which nothing was seen for `idle_seconds` is taken to have ended.
     """
 
     ordering: str = "rescue"
@@ -44,7 +44,7 @@ class PluginSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def make_ordering(self) -> Ordering:
         """Build the ordering; raises `UnknownName` or `ConfigError`."""
-        spec = OrderingSpec(self.ordering, self.params, self.aging_factor)
+        spec = OrderingSpec(self.ordering, self.params, self.aging_factor, self.patience_seconds)
         return make_ordering(spec, {**orderings(), "rescue": Rescue})
 
 
