@@ -23,14 +23,14 @@ def test_add(command):
 def test_list(command):
     """A list has names and limits, and never a hash."""
     command("keys", "add", "k", "app", "--weight", "2", "--concurrency", "8")
-    command("keys", "add", "k", "batch", "--tokens", "5000000", "--period", "week")
+    command("keys", "add", "k", "batch", "--tokens", "5000000", "--period", "week", "--operator")
     code, out, err = command("keys", "list", "k")
     assert (code, err) == (0, "")
     rows = [" ".join(line.split()) for line in out.splitlines()]
     assert rows == [
-        "name weight concurrency tokens",
-        "app 2 8 any",
-        "batch 1 any 5,000,000 a week",
+        "name weight concurrency tokens operator",
+        "app 2 8 any no",
+        "batch 1 any 5,000,000 a week yes",
     ]
     found = json.loads(command("keys", "list", "k", "--json")[1])
     assert [one["name"] for one in found] == ["app", "batch"]
@@ -40,6 +40,7 @@ def test_list(command):
         "concurrency": 8,
         "tokens": None,
         "period": "day",
+        "operator": False,
     }
 
 

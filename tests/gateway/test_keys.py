@@ -10,6 +10,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.serving import serving
 
 from dynasor.core.errors import ConfigError, UnknownName
 from dynasor.gateway import keys as module
@@ -157,6 +158,22 @@ def test_changes_are_seen_while_serving(path, seconds):
     remove_key(path, "a")
     seconds[0] += 1
     assert keys.find(first) is None
+
+
+async def test_weights_that_change_while_serving(path, seconds):
+    """A new weight is the scheduler's share with the first request that comes after it."""
+    secret = new_key(path, "a")
+    async with serving(serve={"keys": path}) as served:
+        scheduler = served.service.dynasor.machine.driver.scheduler
+        assert scheduler.config.shares == {"a": 1.0}
+        remove_key(path, "a")
+        again = new_key(path, "a", weight=3.0)
+        seconds[0] += 1
+        for given, status in ((secret, 401), (again, 200)):
+            answer = await served.ask("GET", "/v1/models", Authorization=f"Bearer {given}")
+            assert answer.status == status
+        assert scheduler.config.shares == {"a": 3.0}
+        assert scheduler.config.has_shares
 
 
 @pytest.mark.parametrize("text", ["not keys\n", None])

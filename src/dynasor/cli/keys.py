@@ -44,13 +44,22 @@ def add(
     period: Annotated[
         str, typer.Option("--period", metavar="|".join(PERIODS), help="The period of --tokens.")
     ] = "day",
+    operator: Annotated[
+        bool, typer.Option("--operator", help="May take engines out and in (/v1/replicas).")
+    ] = False,
 ) -> None:
     """Make a key, in a new file if there is none, and print its secret, this once."""
     known = next((one for one in PERIODS if one == period), None)
     if known is None:
         raise ConfigError(f"--period is {period!r}; choose one of {', '.join(PERIODS)}")
     secret = new_key(
-        file, name, weight=weight, concurrency=concurrency, tokens=tokens, period=known
+        file,
+        name,
+        weight=weight,
+        concurrency=concurrency,
+        tokens=tokens,
+        period=known,
+        operator=operator,
     )
     typer.echo(secret)
 
@@ -63,12 +72,12 @@ def show(file: FileArgument, as_json: JsonOption = False) -> None:
         typer.echo(msgspec.json.encode([_limits(key) for key in keys]).decode())
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("name", "weight", "concurrency", "tokens"):
+    for heading in ("name", "weight", "concurrency", "tokens", "operator"):
         table.add_column(heading, justify="left" if heading == "name" else "right")
     for key in keys:
         tokens = "any" if key.tokens is None else f"{key.tokens:,} a {key.period}"
         at_once = "any" if key.concurrency is None else str(key.concurrency)
-        table.add_row(key.name, f"{key.weight:g}", at_once, tokens)
+        table.add_row(key.name, f"{key.weight:g}", at_once, tokens, "yes" if key.operator else "no")
     Console().print(table)
 
 
@@ -85,4 +94,5 @@ def _limits(key: Key) -> dict[str, object]:
         "concurrency": key.concurrency,
         "tokens": key.tokens,
         "period": key.period,
+        "operator": key.operator,
     }

@@ -28,6 +28,7 @@ from dynasor.gateway.gate import Gate
 from dynasor.gateway.logs import logs_to
 from dynasor.gateway.openapi import document
 from dynasor.gateway.programs import cancel_program, list_programs, show_program
+from dynasor.gateway.replicas import list_replicas, restore_replica, take_out_replica
 from dynasor.gateway.service import Service
 
 __all__ = ["make_app"]
@@ -79,6 +80,9 @@ def _routes() -> list[Route]:
         Route("/v1/programs", list_programs, methods=["GET"]),
         Route("/v1/programs/{program}", show_program, methods=["GET"]),
         Route("/v1/programs/{program}", cancel_program, methods=["DELETE"]),
+        Route("/v1/replicas", list_replicas, methods=["GET"]),
+        Route("/v1/replicas/{replica}", restore_replica, methods=["PUT"]),
+        Route("/v1/replicas/{replica}", take_out_replica, methods=["DELETE"]),
         Route("/health", _health, methods=["GET"]),
         Route("/ready", _ready, methods=["GET"]),
         Route("/metrics", _metrics, methods=["GET"]),
@@ -112,7 +116,7 @@ async def _ready(request: Request) -> Response:
     if service.is_ready:
         status = "ready"
     else:
-        status = "draining" if service.is_draining else "no engine can be reached"
+        status = "draining" if service.is_draining else "no engine can be reached, or all are out"
     body = {"status": status, "replicas": service.replicas()}
     return JsonResponse(body, 200 if service.is_ready else 503)
 

@@ -10,8 +10,9 @@ Pure ASGI, before everything else that reads a request:
     a body that takes too long to come            408  body_timeout
 
 Who does not read an answer for as long as a request may take is given up. Every refusal of the 429
-kind says in `Retry-After` when to come again. What only reads (GET) or
-cancels (DELETE) needs a key and nothing else: who is at a limit must be able to look and to stop.
+kind says in `Retry-After` when to come again. What only reads (GET), cancels (DELETE) or takes an
+engine out (DELETE) or in (PUT) needs a key and nothing else: who is at a limit must be able to look
+and to stop.
 This file must not know what a request asks for.
 """
 
@@ -36,7 +37,7 @@ __all__ = ["Gate"]
 OPEN = frozenset({"/health", "/ready"})
 """What load balancers ask, who have no key."""
 METRICS = "/metrics"
-FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "PUT"})
 COME_SOON = "1"
 """Seconds: a request ends at any moment, and clients back off by themselves."""
 CLOSE = {"Connection": "close"}
@@ -80,10 +81,11 @@ class _Account:
 class Gate:
     """Lets requests through to `app`, with `state` in their scope.
 
-    `scope["state"]["tenant"]` is the key's name (empty where no keys are configured), and
-    `scope["state"]["body"]` the whole body, which is also what the app receives. `keys` None lets
-    everybody in. What keys have spent is kept while the server runs; whoever bills a program says
-    so by `spent`.
+    `scope["state"]["tenant"]` is the key's name (empty where no keys are configured),
+    `scope["state"]["is_operator"]` says whether it may take engines out (without keys everybody
+    may), and `scope["state"]["body"]` is the whole body, which is also what the app receives.
+    `keys` None lets everybody in. What keys have spent is kept while the server runs; whoever bills
+    a program says so by `spent`.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Gate:
         key = None if is_open else self._key_of(scope)
         state = scope.setdefault("state", {})
         state["tenant"] = "" if key is None else key.name
+        state["is_operator"] = key is None or key.operator
         if is_open or scope["method"] in FREE_METHODS:
             await self._app(scope, receive, send)
             return

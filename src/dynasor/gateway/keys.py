@@ -47,7 +47,8 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     `name` is what logs, metrics and shares call its owner; `hash` is the SHA-256 of its secret in
     hexadecimal. `weight`, positive, is its share of the engines beside the others'. `concurrency`
     is how many of its requests may wait or run at once, `tokens` how many tokens (of prompts and
-    completions) it may spend in a `period`; None: as many as there are.
+    completions) it may spend in a `period`; None: as many as there are. An `operator` may take
+    engines out and in again (`/v1/replicas`).
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.@-]*\Z")]
@@ -56,6 +57,7 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     concurrency: Annotated[int, Meta(ge=1)] | None = None
     tokens: Annotated[int, Meta(ge=1)] | None = None
     period: Period = "day"
+    operator: bool = False
 
 
 class Limits(TypedDict, total=False):
@@ -65,6 +67,7 @@ class Limits(TypedDict, total=False):
     concurrency: int | None
     tokens: int | None
     period: Period
+    operator: bool
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,8 +80,8 @@ class Keys:
     """The keys of a file, found by their secrets in a time that tells nothing about them.
 
     The file is looked at again every second, so that a key that was added or removed needs no
-    restart; one that can no longer be read changes nothing and is warned of. Its weights hold from
-    the start.
+    restart; one that can no longer be read changes nothing and is warned of. `on_change` is called
+    whenever the keys are others than before.
     """
 
     def __init__(self, keys: Sequence[Key], path: Path | None = None) -> None:
@@ -87,6 +90,7 @@ class Keys:
         self._path = path
         self._seen = None if path is None else _state_of(path)
         self._looked_at = wall_clock()
+        self.on_change: Callable[[], None] = lambda: None
         self._take(keys)
 
     @classmethod
@@ -136,6 +140,7 @@ class Keys:
             logging.getLogger("dynasor").warning("warning: %s; the keys stay as they were", exc)
             return
         self._take(keys)
+        self.on_change()
 
 
 def new_key(path: Path, name: str, **limits: Unpack[Limits]) -> str:

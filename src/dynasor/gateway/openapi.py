@@ -69,6 +69,7 @@ def _version() -> str:
 def _paths() -> Schema:
     program = _parameter("program", "path", {**TEXT, "maxLength": MOST_PROGRAM_ID})
     model = _parameter("model", "path", TEXT)
+    replica = _parameter("replica", "path", TEXT)
     limit = _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 100})
     after = _parameter("after", "query", TEXT)
     return {
@@ -106,6 +107,13 @@ def _paths() -> Schema:
         "/v1/programs/{program}": {
             "get": _reading("showProgram", "Show a program.", _ref("Program"), program),
             "delete": _reading("cancelProgram", "Cancel a program.", _ref("Program"), program),
+        },
+        "/v1/replicas": {
+            "get": _reading("listReplicas", "List the engines.", _list_of("Replica")),
+        },
+        "/v1/replicas/{replica}": {
+            "delete": _reading("takeOut", "Send an engine nothing new.", _ref("Replica"), replica),
+            "put": _reading("takeIn", "Send an engine requests again.", _ref("Replica"), replica),
         },
         "/health": {"get": _reading("health", "Whether the process lives.", _ref("Status"))},
         "/ready": {
@@ -218,6 +226,17 @@ def _schemas() -> Schema:
         "Story": _story(),
         "Model": _object(
             {"id": TEXT, "object": {"const": "model"}, "created": COUNT, "owned_by": TEXT}
+        ),
+        "Replica": _object(
+            {
+                "id": TEXT,
+                "object": {"const": "dynasor.replica"},
+                "engine": TEXT,
+                "reachable": {"type": "boolean"},
+                "draining": {"type": "boolean"},
+                "running": COUNT,
+                "pools": ANYTHING,
+            }
         ),
         "Program": _program(),
         "ProgramSummary": _object(_summary()),

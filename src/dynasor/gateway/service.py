@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -104,9 +105,16 @@ class Service:
         self.metrics.when_ended(log_program)
         self.metrics.when_ended(self._charge)
         if self.keys is not None:
-            config = driver.scheduler.config
-            driver.send(Configured(replace(config, has_shares=True, shares=self.keys.shares())))
+            self._share(self.keys)
+            self.keys.on_change = partial(self._share, self.keys)
         self.dynasor.machine.look_after_engines(self.serving.health_seconds)
+
+    def _share(self, keys: Keys) -> None:
+        """Let keys share the engines by their weights."""
+        driver = self.dynasor.machine.driver
+        config = replace(driver.scheduler.config, has_shares=True, shares=keys.shares())
+        if config != driver.scheduler.config:
+            driver.send(Configured(config))
 
     @property
     def models(self) -> list[str]:
@@ -125,11 +133,14 @@ class Service:
         return self._is_open and not self._is_draining and any(self.replicas().values())
 
     def replicas(self) -> dict[str, bool]:
-        """Return every generating replica, and whether it can be reached."""
+        """Return every generating replica, and whether it can be reached and is not taken out."""
         pool = self.dynasor.machine.driver.scheduler.dispatcher.pools.get("generate")
         if pool is None:
             return {}
-        return {name: not replica.is_down for name, replica in pool.replicas.items()}
+        return {
+            name: not (replica.is_down or replica.told.is_draining)
+            for name, replica in pool.replicas.items()
+        }
 
     def model(self, wanted: str | None) -> str:
         """Return the model that answers; raises `BadRequest` (404) where no engine has it."""

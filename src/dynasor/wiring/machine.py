@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from dynasor.config import Settings
 from dynasor.core.allocation import make_policy
 from dynasor.core.catalog import Catalog
@@ -86,6 +88,11 @@ class Machine:
         return {**self.engines, **self.reward_engines}
 
     @property
+    def replicas(self) -> tuple[str, ...]:
+        """The names of all replicas, those that generate first."""
+        return tuple(self._all_engines)
+
+    @property
     def abilities(self) -> frozenset[str]:
         """What all generating engines can do (`Description.supports`); nothing before the start."""
         supports = [one.supports for one in self.descriptions.values()]
@@ -156,6 +163,17 @@ class Machine:
         """Look at every engine's health and load that often, until closed."""
         self._watch = Watch(self.driver, self._all_engines, self._pools, seconds)
         self._watch.start()
+
+    def drain(self, replica: str, *, is_draining: bool = True) -> None:
+        """Send a replica nothing new from now on, or (False) again all that it can run.
+
+        What it runs ends by itself; what waits goes elsewhere, or waits until there is room.
+        """
+        for pool in self.driver.scheduler.dispatcher.pools.values():
+            if replica in pool.replicas:
+                told = {name: state.told for name, state in pool.replicas.items()}
+                told[replica] = replace(told[replica], is_draining=is_draining)
+                self.driver.send(PoolChanged(pool.name, tuple(told.values())))
 
     def _check_profile(self) -> None:
         """Warn of a profile made for another model, task or grouping than what runs here."""
