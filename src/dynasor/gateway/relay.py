@@ -9,7 +9,7 @@ a slot, for the first byte, for the whole answer or for the rest of a stream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
 from typing import Any, TypedDict, Unpack
 
@@ -90,18 +90,22 @@ class ClientSink:
     """One client's side: takes an answer from an engine and hands it on, by ASGI.
 
     `headers` are those of its request that engines may see; `is_whole` says that it has all.
-    Where it asked for a model that is not listed here, an engine's 404 is kept from it, and
-    `lacks_model` says so: its answer would not name the models that there are.
+    An engine's 404 is kept from it where `is_unlisted` says that the model which it asked for is
+    not listed here, and `lacks_model` is set: that answer would not name the models that there are.
     """
 
     def __init__(
-        self, identity: str, headers: Mapping[str, str], send: Send, *, is_listed: bool = True
+        self,
+        identity: str,
+        headers: Mapping[str, str],
+        send: Send,
+        is_unlisted: Callable[[], bool],
     ) -> None:
         self.headers = headers
         self.has_begun = False
         self.is_whole = False
         self.lacks_model = False
-        self._is_listed = is_listed
+        self._is_unlisted = is_unlisted
         self._own = (PROGRAM_HEADER.lower().encode(), identity.encode("latin-1", "replace"))
         self._send = send
         self._start: dict[str, Any] | None = None
@@ -111,7 +115,7 @@ class ClientSink:
         """Hold the beginning back until something follows: until then another engine may do it."""
         lowered = ((name.lower(), value) for name, value in headers)
         kept = [header for header in lowered if header[0] not in HOP_BY_HOP]
-        self.lacks_model = status == 404 and not self._is_listed
+        self.lacks_model = status == 404 and self._is_unlisted()
         kinds = (value for name, value in kept if name == b"content-type")
         self._is_stream = next(kinds, b"").startswith(b"text/event-stream")
         kept.append(self._own)
@@ -167,9 +171,7 @@ class _Passing(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; raises `DynasorError` where it is not even taken."""
         handle = self._service.submit(self._program, **self._options)
-        # An engine may have models that it does not list here: it is asked, whatever the name.
-        is_listed = not isinstance(self._model, str) or self._model in self._service.models
-        sink = ClientSink(handle.program, self._seen, send, is_listed=is_listed)
+        sink = ClientSink(handle.program, self._seen, send, self._is_unlisted)
         if not handle.is_done:
             self._service.dynasor.machine.driver.pour(handle.program, sink)
         leaving = asyncio.get_running_loop().create_task(_left(receive, handle, sink))
@@ -191,6 +193,10 @@ class _Passing(Response):
         else:
             response = error_response(error, headers={PROGRAM_HEADER: handle.program})
             await response(scope, receive, send)
+
+    def _is_unlisted(self) -> bool:
+        """Say whether a model was named that engines here do not list; they may have it yet."""
+        return isinstance(self._model, str) and self._model not in self._service.models
 
 
 async def _outcome(handle: Handle) -> DynasorError | None:
