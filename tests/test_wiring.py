@@ -127,7 +127,14 @@ def test_one_engine_in_both_roles():
 
 
 @pytest.mark.parametrize(
-    "given", [{"reward_model": "prm"}, {"reward_kind": "pooling"}, {"engine": ["http://other:1"]}]
+    "given",
+    [
+        {"reward_model": "prm"},
+        {"reward_kind": "pooling"},
+        {"reward_step": "<m>"},
+        {"reward_api_key": "key"},
+        {"engine": ["http://other:1"]},
+    ],
 )
 def test_another_engine_at_one_address(given):
     """Another model, or another way to ask, is another engine."""
@@ -172,6 +179,8 @@ def test_reward_engines_as_text():
         ({"reward_step": ""}, "reward_step is set"),
         ({"reward_engine": ["localhost"]}, "reward_engine 'localhost' is neither a URL"),
         ({"reward_engine": ["m.gguf"], "reward_kind": "pooling"}, "can only be a judge"),
+        ({"reward_engine": ["embedded"], "reward_step": "<m>"}, "reward_step is '<m>'; .* judge"),
+        ({"reward_engine": ["embedded"], "reward_step": "judge"}, "reward_step is 'judge'"),
         ({"reward_engine": ["http://"]}, "expected a URL"),
     ],
 )
@@ -189,7 +198,7 @@ def test_reward_template(tmp_path):
         "{% for m in messages %}[{{ m.role }}]{{ m.content }}[/]{% endfor %}"
         "{% if add_generation_prompt %}[assistant]{% endif %}"
     )
-    settings = Settings(reward_engine=[URL], reward_template=template)
+    settings = Settings(engine=[URL], reward_engine=[URL], reward_template=template)
     ((_, engine),) = rewarding(settings)[0].items()
     messages = [Message("user", "q"), Message("assistant", "a")]
     assert engine.write_out(messages) == "[user]q[/][assistant]a[/]"

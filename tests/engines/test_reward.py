@@ -258,6 +258,16 @@ async def test_a_generating_server_judges(is_sglang):
     assert server.asked[0]["max_tokens"] == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"step": MARK}, "reward_step is set"), ({"write_out": write_out}, "reward_template is set")],
+)
+async def test_what_means_nothing_to_a_judge(options, message):
+    """What says how a reward model reads is refused where a model judges, and not ignored."""
+    with pytest.raises(ConfigError, match=f"{message}, .* judges"):
+        await rewards(RewardServer(has_chat=True), "a", **options)
+
+
 async def test_step_that_is_given():
     """A mark that is given goes before the one that the name suggests."""
     server = RewardServer("tokens", columns=1)

@@ -102,7 +102,7 @@ class RewardEngine:
         """Connect, find out what the server is and have it score a sample.
 
         Raises `EngineRefused` for a server that does not score, `ConfigError` where a chat
-        template is missing.
+        template is missing, or what says how to ask is set and means nothing to it.
         """
         await self.close()
         await self._link.open()
@@ -145,6 +145,7 @@ class RewardEngine:
         self._model = None
         kind = self.kind or await self._find_kind()
         if kind == "judge":
+            self._check_judge()
             found = await self._judge.start()
             if "score" not in found.supports:
                 raise EngineRefused(
@@ -164,6 +165,14 @@ class RewardEngine:
             context_tokens=served.max_model_len,
             supports=frozenset({"score"}),
         )
+
+    def _check_judge(self) -> None:
+        for name, value in (("reward_step", self.step), ("reward_template", self.write_out)):
+            if value is not None:
+                raise ConfigError(
+                    f"{name} is set, and reward engine {self.address} is a model that judges, "
+                    "which is asked in words: leave it out, or set reward_kind"
+                )
 
     async def _find_kind(self) -> Kind:
         # Older vLLMs have every path, and say only when asked that a model cannot do it.

@@ -98,9 +98,15 @@ def make_reward_engines(settings: Settings, engines: Mapping[str, Engine]) -> di
 
 
 def _serves_both(name: str, settings: Settings, engines: Mapping[str, Engine]) -> str | None:
-    """Return the replica of a generating engine that judges too."""
-    is_same_model = settings.reward_model in {None, settings.model}
-    if not is_same_model or settings.reward_kind not in {None, "judge"}:
+    """Return the replica of a generating engine that judges too, where nothing says otherwise."""
+    is_same = (
+        settings.reward_model in {None, settings.model}
+        and settings.reward_api_key in {None, settings.api_key}
+        and settings.reward_kind in {None, "judge"}
+        and settings.reward_step is None
+        and settings.reward_template is None
+    )
+    if not is_same:
         return None
     return next((r for r, one in engines.items() if _place(one.address) == _place(name)), None)
 
@@ -111,11 +117,18 @@ def _place(address: str) -> str:
 
 def _make_reward_engine(name: str, settings: Settings) -> Engine:
     if _is_local(name):
-        if settings.reward_kind not in {None, "judge"}:
-            raise ConfigError(
-                f"reward_kind is {settings.reward_kind!r}; reward_engine {name!r} is a {GGUF} "
-                "file, which can only be a judge"
-            )
+        kind = settings.reward_kind
+        meant = {
+            "reward_kind": None if kind == "judge" else kind,
+            "reward_step": settings.reward_step,
+            "reward_template": settings.reward_template,
+        }
+        for setting, value in meant.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{setting} is {str(value)!r}; reward_engine {name!r} is a {GGUF} file, which "
+                    "can only be a judge"
+                )
         return _make_local(name, settings, settings.reward_slots)
     _check_url(name, "reward_engine")
     return RewardEngine(
