@@ -1,6 +1,6 @@
 """How well the simulator foretells a real vLLM: fitted at one load, judged at others.
 
-    scripts/bench fidelity --json docs/online/fidelity.json --picture docs/online/fidelity.svg
+    scripts/bench fidelity --json docs/vllm/fidelity.json --picture docs/vllm/fidelity.svg
 
 vLLM serves the embedded model on the CPU with 64 slots. What `dynasor fit-engine` does gives the
 seconds of a step: calls that are sent together, with nothing else to do. Then programs arrive at

@@ -1,6 +1,7 @@
 """Figure 9 for searches: rates and deadlines of recorded Rebase and MCTS trees, in virtual time.
 
-    scripts/bench figure_9_trees --from docs/searches/savings.json
+    scripts/bench figure_9_trees --from docs/searches/savings_mcts.json
+                                 [--setting mcts-20] [--row lpm --row "sjf + certaindex"]
                                  [--json FILE] [--picture FILE] [--work build/search_savings]
 
 The trees are those that `scripts/bench search_savings` records of the embedded model, and the
@@ -52,6 +53,7 @@ from dynasor.sim.presets import preset
 from search_savings import RECORDINGS, search_spec
 
 ORDERS = ("lpm", "fcfs", "app-fifo", "sjf", "deadline")
+CERTAIN = {f"{order} + certaindex": order for order in ("lpm", "sjf", "deadline")}
 BEGIN, BEGIN_SCALE = 1.05, 0.5
 BASE_OVER_ALONE = 3.0
 """A search of twenty rounds takes long alone: a multiple of twenty would be minutes."""
@@ -75,10 +77,8 @@ def opened(name: str, options: argparse.Namespace) -> tuple[Online, dict[str, Sy
     if one.program == Mcts.name:
         chosen = with_width(chosen, 1)
     rows = {order: make_system(order, even) for order in ORDERS}
-    rows |= {
-        f"{order} + certaindex": make_system(order, chosen) for order in ("lpm", "sjf", "deadline")
-    }
-    return online, rows
+    rows |= {row: make_system(order, chosen) for row, order in CERTAIN.items()}
+    return online, {row: rows[row] for row in rows if row in {"lpm", *(options.row or rows)}}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -182,6 +182,9 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=150, help="other held-out problems")
     parser.add_argument("--recorded", type=int, default=3, help="searches of a question")
     parser.add_argument("--setting", action="append", choices=searches, help="only this one")
+    parser.add_argument(
+        "--row", action="append", choices=(*ORDERS, *CERTAIN), help="only this, beside lpm"
+    )
     parser.add_argument("--at", type=float, default=1.0, help="load of the tightest deadlines")
     parser.add_argument("--programs", type=int, help="at most so many a run, for a first look")
     parser.add_argument("--processes", type=int, default=cores())

@@ -8,10 +8,9 @@ first event too. Then a closed loop asks as fast as it can. `--litellm` names a 
 with `litellm[proxy]`; without it, its proxy is not measured. Every turn begins when all servers are
 idle: a proxy that could not keep up goes on working after its last answer.
 
-A virtual machine's core that sleeps may take a tenth of a millisecond to wake, and a request
-through a proxy wakes one several times. `--awake` keeps all cores awake by loops that run only
-where nothing else wants to (Linux' SCHED_IDLE): the work alone is measured then, as on a server
-that has some.
+A virtual machine's core sleeps between requests, and a request through a proxy wakes one several
+times. `--awake` keeps all cores awake by loops that run only where nothing else wants to (Linux'
+SCHED_IDLE): the work alone is measured then, as on a server that has some.
 
 Latencies hold for a machine that does nothing else; processor milliseconds a request say most of
 what there is to say on one that does.

@@ -1,7 +1,7 @@
 """Whose calls run first, on a real vLLM: first come, its priorities, our gateway, our plug-in.
 
-    scripts/bench vllm_orderings [--whole] --json docs/online/vllm-orderings.json \\
-        --picture docs/online/vllm-orderings.svg
+    scripts/bench vllm_orderings [--whole] --json docs/vllm/orderings.json \\
+        --picture docs/vllm/orderings.svg
 
 vLLM serves the embedded model on the CPU with 64 slots. Programs are groups of 4 to 16 calls, 4 of
 them side by side, each of a length that is forced, so that all systems do the same work. A
@@ -44,6 +44,7 @@ import msgspec
 import numpy as np
 
 from _figures import figure, save
+from _model import LONGEST as LONGEST_OF
 from _script import arguments, finish
 from _vllm_server import make_model, serve
 from dynasor import Dynasor
@@ -64,8 +65,7 @@ MEDIAN_TOKENS = 40.0
 LONGEST = 480
 """Tokens of one call at most: with its prompt it must fit into the 768 that the model reads."""
 SAMPLES = 16
-SAMPLED_TOKENS = 100
-"""The longest solution of a held-out problem has fewer."""
+LONGEST_ANSWER = LONGEST_OF["<|solve|>"]
 SPREAD = (0.7, 1.3)
 """A call's length over its program's."""
 PATIENCE = 0.4
@@ -139,14 +139,14 @@ class Job:
     def longest(self) -> int:
         """Tokens of its longest strand: what it takes alone."""
         if not self.lengths:
-            return SAMPLED_TOKENS
+            return LONGEST_ANSWER
         return max(sum(self.lengths[place::WIDTH]) for place in range(WIDTH))
 
     def program(self) -> SelfConsistency:
         """Return the program to run."""
         if self.lengths:
             return Forced(self.question, cap=len(self.lengths), lengths=self.lengths)
-        return SelfConsistency(self.question, task="math", cap=SAMPLES, max_tokens=SAMPLED_TOKENS)
+        return SelfConsistency(self.question, task="math", cap=SAMPLES, max_tokens=LONGEST_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def server_of(system: str, model: Path, patience: float) -> AbstractContextManag
     if system != "plug-in":
         return serve(model, *options)
     told = json.dumps({"patience_seconds": patience}) if patience else ""
-    return serve(model, *options, *PLUGIN, environment={"DYNASOR_VLLM": told})
+    return serve(model, *options, *PLUGIN, more={"DYNASOR_VLLM": told})
 
 
 async def run(system: str, url: str, work: list[Job], patience: float = 0.0) -> list[Done]:
