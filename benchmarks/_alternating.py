@@ -47,8 +47,8 @@ __all__ = [
 
 EVEN = PolicySpec("even", has_lock=False)
 TASK = "math"
-POOL = 500
-"""Held-out problems in all: the first `EVALUATED` judge, those behind them calibrate."""
+POOL = 2_000
+"""Held-out problems at most: the first `EVALUATED` judge, those behind them calibrate."""
 EVALUATED = 200
 
 T = TypeVar("T")

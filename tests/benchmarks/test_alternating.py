@@ -49,7 +49,7 @@ def test_those_who_judge_do_not_calibrate(alternating):
     assert alternating.calibration(2) == others[:2]
 
 
-@pytest.mark.parametrize(("ask", "counts"), [("evaluation", (0, 201)), ("calibration", (1, 301))])
+@pytest.mark.parametrize(("ask", "counts"), [("evaluation", (0, 201)), ("calibration", (1, 1801))])
 def test_too_many_problems(alternating, ask, counts):
     """A number of problems that there is not ends the script with one line."""
     for count in counts:
