@@ -48,7 +48,7 @@ SERVED, BY, ON, HOW = "What is served", "By whom", "On what", "How it is reporte
 
 SourceArgument = Annotated[
     Path,
-    typer.Argument(metavar="TRACE|WORKLOAD.toml", help="A sampling trace, or a workload file."),
+    typer.Argument(metavar="TRACE|WORKLOAD.toml", help="A trace, or a workload file."),
 ]
 CapOption = Annotated[
     int | None,

@@ -59,7 +59,7 @@ class Serving(BaseModel):
         "would have saved is reported",
     )
     record: Path | None = Field(
-        None, description="folder in which served programs are recorded as traces, one file a day"
+        None, description="folder in which served programs are recorded as traces, a folder a day"
     )
     kept_programs: Annotated[int, Field(ge=0)] = Field(
         1_000,

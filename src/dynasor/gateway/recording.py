@@ -1,4 +1,4 @@
-"""Traces of what is served: the samples behind each answer, for `dynasor calibrate` and `evaluate`.
+"""Traces of what is served: the samples behind each answer, as they were drawn.
 
 One folder a day (UTC), one file a task in it: `2026-05-01/sampling-math.jsonl`, with a number in
 its name from the second file on, since each start of a server begins its own. Whole lines only:
