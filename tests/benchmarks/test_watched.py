@@ -34,7 +34,7 @@ def play(watched, stage):
     def run(name, script, policy=ONE, **params):
         kind = watched.WATCHED[name]
         on = stage(kind, slots=16)
-        program, _ = search(on, kind.name, policy, **params)
+        program, _ = search(on, kind.name, policy, **{"task": "conclusion", **params})
         script.play(on)
         answered = on.answers[program]
         return on, msgspec.json.decode(answered.answer.text)

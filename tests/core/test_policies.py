@@ -14,6 +14,7 @@ from dynasor.core.allocation import (
     Even,
     Grant,
     Lock,
+    Sequential,
     Shadowing,
     Stepwise,
     Stop,
@@ -196,6 +197,15 @@ def test_beta_order(order, expected):
         votes.record(ticket, 0)
     seen = view(knob=5, granted=9, votes=votes)
     assert Beta(order=order).decide(seen) == expected
+
+
+def test_beta_rounds_against_the_leader():
+    """Of weighted votes the leader's count for no more than they weigh, the others' for no less."""
+    weighted = votes_of((0, 1.0), (0, 1.0), (0, 1.0), (0, 0.9), (1, 0.05))
+    seen = view(knob=5, granted=9, votes=weighted)
+    assert posterior(3, 1) < 0.9 < posterior(3, 0)
+    assert Beta(confidence=0.9).decide(seen) == Grant(0)
+    assert Sequential(confidence=0.9, final=0.9).decide(seen) == Grant(0)
 
 
 def test_beta_stops_at_the_cap():

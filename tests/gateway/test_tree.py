@@ -58,3 +58,14 @@ def test_empty_step():
     """A step that says nothing is a step."""
     tree = grown(("", ""))
     assert [(node.text, node.tokens) for node in tree.nodes] == [("\n", 9)]
+
+
+def test_paragraphs():
+    """Line breaks beyond those that end a step stay with it, as in the program's own text."""
+    tree = Tree("\n\n")
+    tree.grow("c0", Generate(Prompt(ASKED)), Generated("one\n", Usage(1, 9)))
+    tree.grow("c1", Generate(Prompt(ASKED, "one\n\n\n")), Generated("two", Usage(1, 9)))
+    assert [(node.text, node.parent) for node in tree.nodes] == [
+        ("one\n\n\n", None),
+        ("two\n\n", 0),
+    ]

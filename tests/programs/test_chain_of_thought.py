@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from toys.stage import EVEN, catalog, in_order
-from toys.words import compare
+from toys.words import compare, said
 
 from dynasor import Dynasor
 from dynasor.api.dynasor import Extensions
@@ -70,7 +70,8 @@ class Show:
         self.host.add_pool("generate", {"g": SimpleEngine(slots, 10.0)})
         spec = ProgramSpec("chain-of-thought", {**PARAMS, **params})
         self.host.send(Arrived("p", spec, policy, deadline_seconds=deadline))
-        self.program = scheduler._runs["p"].program
+        self.run = scheduler._runs["p"]
+        self.program = self.run.program
         self.host.run()
         self.answered = self.host.answers["p"]
         self.bill = self.host.bills["p"].spending
@@ -212,6 +213,75 @@ def test_stream_that_fails():
     assert (show.answered.status, show.answered.error_kind) == ("failed", "EngineRefused")
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_stream_that_is_refused_at_first(chunked):
+    """Before its first token a stream is attempted again, as any call is; afterwards not."""
+
+    def busy(call, attempt):
+        if attempt == 1:
+            return Outcome(None, 0, "EngineBusy", "later")
+        return model(settling(40))(call, attempt)
+
+    show = Show(busy, chunked=chunked)
+    assert (show.answered.status, show.answered.answer.value) == ("answered", "right")
+
+
+def test_piece_that_is_refused():
+    """Where the context is full, what was thought and probed before still answers, with a note."""
+
+    def full(call, attempt):
+        prefix = call.work.prompt.prefix
+        if not prefix.endswith(PROBE) and len(prefix) >= 60:
+            return Outcome(None, 0, "EngineRefused", "no room", is_retryable=False)
+        return model(settling(0))(call, attempt)
+
+    show = Show(full, EVEN, chunked=True)
+    assert (show.answered.status, show.answered.answer.value) == ("answered", "right")
+    assert show.answered.notes == {"traces broken off": 1}
+    assert is_well_formed(show.text)
+
+
+def test_stream_that_breaks_off(stage):
+    """A stream that is lost after its first probe is not begun anew: the probes answer."""
+    on = stage()
+    name = on.arrive(spec="chain-of-thought", policy=EVEN, params=PARAMS)
+    (stream,) = on.calls
+    on.report(stream, THOUGHT[:10], 10)
+    (probe,) = [call for call in on.calls if call != stream]
+    on.finish(probe, said(" right"))
+    on.fail(stream, "EngineTimeout", is_retryable=True, tokens=10)
+    answered = on.answers[name]
+    assert (answered.status, answered.answer.value) == ("answered", "right")
+    assert answered.notes == {"traces broken off": 1}
+    assert answered.answer.text == THOUGHT[:10] + PROBE + " right"
+
+
+def test_pieces_that_bring_nothing():
+    """An engine that has no room for more ends the trace; it is not asked for ever."""
+    show = Show(model(settling(1000)), EVEN, chunked=True, max_tokens=5000, cap=900)
+    assert len(submitted(show)) < 30
+    assert show.program.traces[0].text == THOUGHT
+
+
+def test_certaindex_of_the_end():
+    """A chain that ended by itself is as certain as its end, not as its latest probe."""
+    text = THOUGHT[:40] + CLOSE + " so blue"
+    show = Show(model(settling(1000), text, "stop"), EVEN)
+    assert show.answered.reason == "done"
+    assert show.answered.certaindex == {"entropy": 1.0, "confidence": 1.0}
+
+
+def test_rounds_of_a_stream_that_was_cut_count():
+    """What a round costs is learnt of streams that were cut too: that is how most end."""
+    show = Show(model(settling(40)))
+    (trace,) = show.program.traces
+    run = show.run
+    probes = sum(probe.tokens for probe in trace.probes)
+    assert show.bill.finished_tokens < 30
+    assert run.bill.worked == pytest.approx(trace.tokens + probes)
+    assert run.demand.tokens_per_knob > 10
+
+
 def test_share_bounds_what_probes_cost():
     """Probes cost at most their share of the tokens thought, and none comes before that."""
     show = Show(model(settling(1000)), EVEN, share=0.1)
@@ -333,7 +403,8 @@ def test_mode():
 @pytest.mark.parametrize(
     "bad",
     [{"every": 0}, {"window": 0}, {"chains": 0}, {"chains": 1001}, {"probe_tokens": 0},
-     {"max_tokens": 0}, {"share": -0.1}, {"share": float("nan")}, {"think_end": ""}],
+     {"max_tokens": 0}, {"share": -0.1}, {"share": float("nan")}, {"think_end": ""},
+     {"probe": "so: "}],
 )  # fmt: skip
 def test_bad_numbers(bad):
     """Parameters that make no sense are refused by name."""

@@ -31,7 +31,7 @@ def play(stage):
 
     def run(script, policy=ONE, **params):
         on = stage(slots=16)
-        name, program = search(on, "mcts", policy, **params)
+        name, program = search(on, "mcts", policy, **{"task": "conclusion", **params})
         script.play(on)
         tree_holds(program)
         nothing_is_virtual(program)
@@ -157,7 +157,7 @@ def test_endless_paths(play):
     """A solution that ran into its limit is noted; it counts, with what it came to."""
     script = Script({"": [endless("a\nb none"), "so red"]}, {"a\nb none\n": 0.2, "so red\n": 0.4})
     _, program, answered = play(script, cap=2)
-    assert answered.notes == {"endless paths": 1}
+    assert answered.notes == {"endless paths": 1, "paths without answer": 1}
     assert [node.is_finished for node in program.nodes] == [False, True, True]
     assert answered.certaindex["reward"] == pytest.approx(0.3)
     assert answered.answer.value == "red"
@@ -180,6 +180,19 @@ def test_max_steps(play):
     assert answered.answer.text == "a\nb\nc\nd\nso red"
 
 
+def test_nothing_follows_an_answer(play):
+    """The step that gives the answer has all that the model went on to say, and ends its path."""
+    steps = {"": ["a\nso red\nthat holds\nso does this", "so blue\nyes"], "a\n": ["so red\nyes"]}
+    _, program, answered = play(Script(steps), cap=4, width=2)
+    assert unfold(program)[:3] == [
+        (1, "a\n"),
+        (2, "so red\nthat holds\nso does this\n"),
+        (1, "so blue\nyes\n"),
+    ]
+    assert all(node.is_finished for node in program.nodes if node.text != "a\n")
+    assert answered.answer.value in {"red", "blue", "this"}
+
+
 def test_one_step(play):
     """Where a path is one step, the tree is one level deep."""
     _, program, answered = play(Script({"": ["a\nso red"]}), cap=2, max_steps=1)
@@ -189,8 +202,8 @@ def test_one_step(play):
 
 def test_best_or_vote(play):
     """The best solution answers, or the class of the highest sum of rewards."""
-    script = {"": ["so red", "so blue", "a red"]}
-    rewards = {"so red\n": 0.5, "so blue\n": 0.9, "a red\n": 0.5}
+    script = {"": ["so red", "so blue", "oh\nso red"]}
+    rewards = {"so red\n": 0.5, "so blue\n": 0.9, "oh\nso red\n": 0.5}
     _, _, best = play(Script(script, rewards), cap=3)
     assert (best.answer.value, best.votes) == ("blue", {})
     _, _, voted = play(Script(script, rewards), cap=3, choose="vote")
@@ -204,7 +217,7 @@ def test_iterations_part(stage):
     """Iterations in flight part by virtual loss: the second one leaves the step of the first."""
     on = stage(slots=16)
     policy = PolicySpec("even", {"in_flight": 2}, has_lock=False)
-    _, program = search(on, "mcts", policy, cap=8, width=2)
+    _, program = search(on, "mcts", policy, task="conclusion", cap=8, width=2)
     steps = {"": ["a\nso red", "b\nso blue"], "a\n": ["so red"], "b\n": ["so blue"]}
     script = Script(steps, {"a\n": 0.6, "b\n": 0.5, "a\nso red\n": 0.6, "b\nso blue\n": 0.5})
     assert [work.prompt.prefix for work in samples(on)] == ["", ""]

@@ -129,6 +129,16 @@ def test_closed():
     assert selected(root, uct(2)) is b
 
 
+def test_deep_path():
+    """A path may be longer than Python's stack is deep."""
+    root = leaf = Branch(visits=1)
+    for _ in range(5000):
+        leaf = grow(leaf, 0.5, visits=1)
+    leaf.is_finished = True
+    assert not root.is_open(1)
+    assert root.is_open(2)
+
+
 def test_everything_closed():
     """Where no step has room the root takes one more than its width."""
     root = Branch(visits=1, total=1.0)

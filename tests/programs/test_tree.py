@@ -18,7 +18,7 @@ from dynasor.core.scheduler import Scheduler
 from dynasor.core.types import PolicySpec, Score, Scored, Usage
 from dynasor.engines.scripted import ScriptedEngine
 from dynasor.programs import Beam, BestOfN, Mcts, Rebase
-from dynasor.programs.tree import Node
+from dynasor.programs.tree import Node, steps_of
 
 KINDS = ["rebase", "beam", "mcts"]
 ONE = PolicySpec("even", {"in_flight": 1}, has_lock=False)
@@ -36,6 +36,13 @@ def kind(request):
 
 
 # Nodes.
+
+
+def test_steps_of():
+    """What was sampled is cut behind each end of a step, and nothing of it is lost."""
+    assert steps_of("a\n\nb", "\n") == ["a\n\n", "b\n"]
+    assert steps_of("a\n", "\n\n") == ["a\n\n\n"]
+    assert steps_of("", "\n") == ["\n"]
 
 
 def test_node():
@@ -84,6 +91,17 @@ def test_broken_judge(stage, kind, flaw):
     assert answered.certaindex["reward"] == 0.0, "what stands in for a reward is none"
     assert answered.notes == {"scores lost": 3}
     assert {node.reward for node in program.nodes} == {None}
+
+
+def test_judge_without_an_opinion(stage):
+    """A step that the judge has no opinion on has no reward; the others keep theirs."""
+    on = stage(slots=16)
+    verdict = Scored((0.75, None))
+    script = Script({"": ["so red", "so blue"]}, judge=lambda items: verdict)
+    name, program = search(on, "rebase", cap=2, choose="best")
+    script.play(on)
+    assert [node.reward for node in program.nodes] == [0.75, None]
+    assert (on.answers[name].answer.value, on.answers[name].notes) == ("red", {"scores lost": 1})
 
 
 def test_judge_that_comes_back(stage, kind):
@@ -312,12 +330,13 @@ def test_confidence():
     first = search._add(Node("a\n", 2, Node()), -0.5)
     second = search._add(Node("a\nb\n", 3, first), -0.1)
     unknown = search._add(Node("a\nb\nc\n", 1, second), None)
+    senseless = search._add(Node("a\nb\nd\n", 1, second), nan)
     after = search._add(Node("a\nb\nc\nd\n", 1, unknown), -0.1)
-    assert list(search._score(None, [first, second, unknown, after])) == []
+    assert list(search._score(None, [first, second, unknown, after, senseless])) == []
     assert first.reward == pytest.approx(exp(-0.5))
     assert second.reward == pytest.approx(exp(-1.3 / 5))
-    assert (unknown.reward, after.reward) == (None, None)
-    assert search.notes == {"scores lost": 2}
+    assert (unknown.reward, after.reward, senseless.reward) == (None, None, None)
+    assert search.notes == {"scores lost": 3}
 
 
 @pytest.mark.parametrize("kind", [BestOfN, Rebase, Beam, Mcts])

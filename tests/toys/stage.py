@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from toys.words import Words, said
+from toys.words import Conclusion, Words, said
 
 from dynasor.core.allocation import policies
 from dynasor.core.catalog import Catalog
@@ -37,7 +37,7 @@ def catalog(*kinds, tasks=(), **overrides):
     """Everything that ships, the task of words, and these programs and tasks."""
     everything = {
         "programs": {**programs(), **{kind.name: kind for kind in kinds}},
-        "tasks": {task.name: task for task in (Words("math"), Words(), *tasks)},
+        "tasks": {task.name: task for task in (Words("math"), Words(), Conclusion(), *tasks)},
         "policies": policies(),
         "orderings": orderings(),
     }

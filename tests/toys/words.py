@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dynasor.core.types import Generated, Message, Prompt, Usage
 
-__all__ = ["Words", "compare", "said"]
+__all__ = ["Conclusion", "Words", "compare", "said"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,17 @@ class Words:
         if len(left) != len(right):
             return False
         return left == right if left.islower() and right.islower() else None
+
+
+@dataclass(frozen=True)
+class Conclusion(Words):
+    """The answer is the last word of the last line that says `so` at its beginning."""
+
+    name: str = "conclusion"
+
+    def extract(self, text):
+        said = [line for line in text.splitlines() if line.startswith("so ")]
+        return super().extract(said[-1]) if said else None
 
 
 def compare(task, new, representatives):

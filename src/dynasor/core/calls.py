@@ -70,7 +70,7 @@ class CallState(Struct, eq=False):
 
     `attempt` counts from 1 once it was sent; `strand` waits for it. For an open call, `reports`
     are those that no `Next` has taken yet, `error` its failure, `awaited_by` the strand that waits
-    for the next one.
+    for the next one; `told` are the tokens of this attempt's reports so far.
     """
 
     call: Call
@@ -85,35 +85,40 @@ class CallState(Struct, eq=False):
     reports: tuple[Report, ...] = ()
     error: Exception | None = None
     awaited_by: int | None = None
+    told: int = 0
 
 
 def flaw_of(work: Work, output: Output) -> str:
     """Say what is wrong with an output that an engine holds for good, empty for nothing.
 
-    Rewards must be one an item and lie in [0, 1]: a program that trusts a NaN compares in vain.
+    Rewards must be one an item and lie in [0, 1], or be None: a program that trusts a NaN compares
+    in vain.
     """
     if not isinstance(work, Score) or not isinstance(output, Scored):
         return ""
     rewards = output.rewards
     if len(rewards) != len(work.items):
         return f"{len(rewards)} rewards for {len(work.items)} partial solutions; expected one each"
-    wrong = next((reward for reward in rewards if not 0.0 <= reward <= 1.0), None)
+    told = (reward for reward in rewards if reward is not None)
+    wrong = next((reward for reward in told if not 0.0 <= reward <= 1.0), None)
     return "" if wrong is None else f"a reward of {wrong}; expected 0 to 1"
 
 
 class Bill:
     """What a program's calls cost so far: each attempt's tokens are added once, when it ends.
 
-    `finished_tokens` are the completion tokens of calls that ended well.
+    `finished_tokens` are the completion tokens of calls that ended well; `worked` adds what open
+    calls have reported, however they end: a stream that runs, or was cut, has cost its units.
     """
 
-    __slots__ = ("_aborted", "_estimated", "_failed", "_prompt", "finished_tokens")
+    __slots__ = ("_aborted", "_estimated", "_failed", "_prompt", "finished_tokens", "worked")
 
     def __init__(self) -> None:
         self._prompt = self._aborted = self._failed = self._estimated = 0
         self.finished_tokens = 0
+        self.worked = 0
 
-    def add(self, usage: Usage, was_aborted: bool, has_failed: bool) -> None:
+    def add(self, usage: Usage, was_aborted: bool, has_failed: bool, told: int = 0) -> None:
         """Add one attempt; an aborted one counts as aborted however it ended."""
         self._prompt += usage.prompt_tokens
         if was_aborted:
@@ -122,6 +127,7 @@ class Bill:
             self._failed += usage.completion_tokens
         else:
             self.finished_tokens += usage.completion_tokens
+            self.worked += max(0, usage.completion_tokens - told)
         if not usage.is_counted:
             self._estimated += usage.completion_tokens
 

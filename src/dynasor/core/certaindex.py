@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import exp, log
+from math import exp, isnan, log
 
 __all__ = ["Tally", "Votes", "confidence", "entropy_certaindex"]
 
@@ -35,7 +35,9 @@ def confidence(mean_logprob: float | None) -> float | None:
 
     `mean_logprob` is the mean of their natural logarithms.
     """
-    return None if mean_logprob is None else exp(min(0.0, mean_logprob))
+    if mean_logprob is None or isnan(mean_logprob):
+        return None
+    return exp(min(0.0, mean_logprob))
 
 
 @lru_cache(maxsize=4096)

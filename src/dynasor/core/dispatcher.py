@@ -143,7 +143,7 @@ class Dispatcher:
         was_aborted = call.phase is ABORTING
         pool = self.pools[call.call.pool]
         pool.release(call, usage.completion_tokens)
-        run.bill.add(usage, was_aborted, has_failed)
+        run.bill.add(usage, was_aborted, has_failed, call.told)
         demand = call.demand
         demand.attained += usage.completion_tokens
         demand.running -= 1
@@ -179,7 +179,8 @@ class Dispatcher:
             self._pause(pool, call.replica)
         elif event.kind == "EngineBusy":
             self._relieve(pool, call)
-        if not event.is_retryable or call.is_open or call.attempt >= self.config.max_attempts:
+        has_begun = call.is_open and (call.told or event.usage.completion_tokens)
+        if not event.is_retryable or has_begun or call.attempt >= self.config.max_attempts:
             del self.calls[call.call.id]
             return False
         call.phase = BACKING_OFF

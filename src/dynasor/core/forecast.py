@@ -56,7 +56,7 @@ class Forecasts:
             demand.has_history = True
             del workload.fresh[demand.program]
         run.trail.append((run.program.knob, run.certainty))
-        if workload.tokens.add(run.bill.finished_tokens - run.seen_tokens, knobs):
+        if workload.tokens.add(run.bill.worked - run.seen_tokens, knobs):
             self._estimate_fresh(workload)
         self._estimate(run, workload)
 
@@ -84,7 +84,7 @@ class Forecasts:
     def _estimate(self, run: ProgramRun, workload: _Workload) -> None:
         """Bring a program's demand up to date and rank it anew."""
         demand, knob, cap = run.demand, run.program.knob, run.units.cap
-        tokens = run.bill.finished_tokens
+        tokens = run.bill.worked
         has_own = knob and tokens
         demand.tokens_per_knob = tokens / knob if has_own else workload.tokens.published
         demand.knob_left = workload.units.left(knob, run.certainty, cap)

@@ -206,6 +206,8 @@ class ProgramRun:
 
     def progressed(self, call: CallState, report: Report) -> None:
         """Go on with an open call's report."""
+        call.told += report.tokens
+        self.bill.worked += report.tokens
         self.operations.progressed(call, report)
         self._advance()
 
@@ -230,6 +232,7 @@ class ProgramRun:
         if error is None:
             try:
                 self.answer = self.program.answer()
+                self.certaindex = self.program.update_certaindex()
             except Exception as exc:  # noqa: BLE001 - a program's own code raised it
                 troubles.append(exc)
         if self.error is None:
@@ -286,7 +289,7 @@ class ProgramRun:
         self.certaindex = self.program.update_certaindex()
         self._desk.moved(self)
         self.seen_knob = knob
-        self.seen_tokens = self.bill.finished_tokens
+        self.seen_tokens = self.bill.worked
 
     def _consult(self) -> bool:
         """Ask the policy: once when units are first wanted, then once after every vote."""
@@ -299,7 +302,7 @@ class ProgramRun:
             self.program.knob,
             self.certaindex,
             self.program.votes,
-            self.bill.finished_tokens,
+            self.bill.worked,
             busy,
             slots,
             inf if deadline == inf else self._desk.rounds(self.demand, deadline),

@@ -215,7 +215,12 @@ class Scheduler:
         if self._dispatcher.end_attempt(run, call, event.usage, has_failed=True):
             # Nobody asked for it: the host shuts down, or the engine dropped the call.
             lost = Failed(
-                event.call, event.attempt, "Cancelled", "the call was cancelled", is_retryable=True
+                event.call,
+                event.attempt,
+                "Cancelled",
+                "the call was cancelled",
+                is_retryable=True,
+                usage=event.usage,
             )
             if not self._dispatcher.retry(run, call, lost):
                 run.failed(call, CallFailed(event.call, event.attempt, lost.kind, lost.message))

@@ -147,9 +147,9 @@ class Generated(Struct, frozen=True, gc=False, tag="generated"):
 
 
 class Scored(Struct, frozen=True, gc=False, tag="scored"):
-    """Rewards in [0, 1], one an item, in the items' order."""
+    """Rewards in [0, 1], one an item, in the items' order; None: the engine has no opinion."""
 
-    rewards: tuple[float, ...]
+    rewards: tuple[float | None, ...]
     usage: Usage = Usage()
 
 

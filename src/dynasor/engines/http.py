@@ -191,8 +191,8 @@ class HttpEngine:
     async def score(self, work: Score, meter: Meter) -> Scored:
         """Have the model judge each item (see `judge`).
 
-        An item on which it has no opinion gets 0.5; a model with none on any item is no judge:
-        `EngineRefused`.
+        An item on which it has no opinion has no reward; a model with none on any item is no
+        judge: `EngineRefused`.
         """
         self._require("score", "cannot judge a partial solution")
         turn = asyncio.Semaphore(JUDGED_AT_ONCE)
@@ -213,7 +213,7 @@ class HttpEngine:
                 f"model {self._model!r} is no judge: expected + or - as its next token, "
                 "and neither is among its 5 likeliest",
             )
-        return Scored(tuple(0.5 if r is None else r for r in rewards), meter.usage())
+        return Scored(tuple(rewards), meter.usage())
 
     async def embed(self, work: Embed, meter: Meter) -> Embedded:
         """Embed texts with `/v1/embeddings`."""

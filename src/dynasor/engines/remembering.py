@@ -45,7 +45,7 @@ class RememberingEngine:
 
     A text asked for twice, in one `Score` or in two, goes to the engine once and costs nothing
     the second time; a `Score` that comes while another asks for the same text waits for that. A
-    reward outside [0, 1] is passed on, for the scheduler to refuse, not kept.
+    reward outside [0, 1] is passed on, for the scheduler to refuse, not kept, and so is none.
     """
 
     def __init__(self, engine: Engine, kept: KeptRewards) -> None:
@@ -76,7 +76,7 @@ class RememberingEngine:
 
         Raises `EngineGarbage` where it does not give one reward a text.
         """
-        known: dict[Prompt, float] = {}
+        known: dict[Prompt, float | None] = {}
         usage = Usage()
         while missing := self._missing(work.items, known):
             ours = tuple(item for item in missing if item not in self._underway)
@@ -93,7 +93,9 @@ class RememberingEngine:
             meter.is_counted = True
         return Scored(tuple(known[item] for item in work.items), usage)
 
-    def _missing(self, items: tuple[Prompt, ...], known: dict[Prompt, float]) -> list[Prompt]:
+    def _missing(
+        self, items: tuple[Prompt, ...], known: dict[Prompt, float | None]
+    ) -> list[Prompt]:
         """Add what is kept to what is known, and return the rest."""
         for item in items:
             reward = None if item in known else self._kept.get(item)
@@ -112,7 +114,7 @@ class RememberingEngine:
                     f"{len(scored.rewards)} rewards for {len(items)} texts; expected one each",
                 )
             for item, reward in zip(items, scored.rewards, strict=True):
-                if 0.0 <= reward <= 1.0:
+                if reward is not None and 0.0 <= reward <= 1.0:
                     self._kept.put(item, reward)
         except EngineError as exc:  # all who wait for it would fail too, one after the other
             asked.set_exception(exc)

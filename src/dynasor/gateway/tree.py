@@ -6,12 +6,12 @@ is asked of the program: what travelled between scheduler and engines is enough.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from msgspec import Struct
 
 from dynasor.core.types import Generate, Generated, Score, Scored
+from dynasor.programs.tree import steps_of
 
 __all__ = ["Node", "Tree"]
 
@@ -40,7 +40,6 @@ class Tree:
     def __init__(self, step_end: str) -> None:
         self.nodes: list[Node] = []
         self._end = step_end
-        self._pieces = re.compile(f".*?(?:{re.escape(step_end)})+", re.DOTALL)
         self._paths: dict[str, list[int]] = {}
 
     def grow(self, call: str, work: Generate, output: Generated) -> None:
@@ -48,11 +47,12 @@ class Tree:
         path = work.prompt.prefix
         above = self._paths.get(path)
         parent = above[0] if above else None
-        text = output.text.removesuffix(self._end) + self._end
+        pieces = steps_of(output.text, self._end)
+        letters = sum(map(len, pieces))
         told = read = 0
-        for piece in self._pieces.findall(text):
+        for piece in pieces:
             read += len(piece)
-            tokens = output.usage.completion_tokens * read // len(text) - told
+            tokens = output.usage.completion_tokens * read // letters - told
             told += tokens
             path += piece
             alike = self._paths.setdefault(path, [])

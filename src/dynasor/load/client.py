@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from dynasor.engines.wire import (
     estimated_tokens,
     read_usage,
 )
+from dynasor.runtime import MonotonicClock
 
 __all__ = ["Client", "Reply"]
 
@@ -48,7 +48,7 @@ class Reply:
     """What came of one request.
 
     `first_at` is when the first event came (the whole answer where it was not streamed), on the
-    event loop's clock; `story` is the gateway's object `dynasor`, empty where there is none.
+    client's clock; `story` is the gateway's object `dynasor`, empty where there is none.
     """
 
     first_at: float | None = None
@@ -83,11 +83,13 @@ class Client:
     """Requests to one server; open it before, close it after.
 
     `url` with or without `/v1`; raises `ConfigError` for something else. `seconds_limit` bounds
-    silence. A failure comes out as an `EngineError` that names the address.
+    silence. A failure comes out as an `EngineError` that names the address. `clock` is what times
+    are taken from: an event loop's own may count in whole milliseconds.
     """
 
     def __init__(self, url: str, seconds_limit: float = 600.0, api_key: str | None = None) -> None:
         self.url = url
+        self.clock = MonotonicClock()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._link = Link(url, api_root(url), seconds_limit, CONNECT_SECONDS, headers)
 
@@ -135,7 +137,7 @@ class Client:
 
     def _take(self, data: bytes, reply: Reply) -> None:
         if reply.first_at is None:
-            reply.first_at = asyncio.get_running_loop().time()
+            reply.first_at = self.clock.now()
         with self._translated():
             document = decode(data, _DOCUMENT)
         if document.error:

@@ -43,7 +43,7 @@ class Load:
 
     async def run(self, departures: Sequence[Departure]) -> None:
         """Send all programs when they are due and wait for their ends."""
-        self._began = asyncio.get_running_loop().time()
+        self._began = self._client.clock.now()
         try:
             async with asyncio.TaskGroup() as group:
                 for departure in departures:
@@ -60,7 +60,7 @@ class Load:
         """
         seconds = []
         for departure in departures:
-            self._began = asyncio.get_running_loop().time() - departure.due
+            self._began = self._client.clock.now() - departure.due
             outcome = await self._followed(departure)
             seconds.append(outcome.latency)
         return sorted(seconds)[len(seconds) // 2]
@@ -125,4 +125,4 @@ class Load:
         )
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time() - self._began
+        return self._client.clock.now() - self._began

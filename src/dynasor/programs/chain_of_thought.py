@@ -110,6 +110,11 @@ class ChainOfThought(Program):
             raise ConfigError(f"share is {self.share}; expected 0 (no probes) or more")
         if not self.think_end:
             raise ConfigError("think_end is empty; give the tag that closes the thoughts")
+        if self.think_end not in self.probe:
+            raise ConfigError(
+                f"probe {self.probe!r} does not close the thoughts: put think_end "
+                f"({self.think_end!r}) into it"
+            )
 
     def suited_to(self, abilities: Collection[str]) -> Self:
         """Stop streams for probes where an engine would compute the trace again beside them."""
@@ -149,8 +154,9 @@ class ChainOfThought(Program):
         while True:
             left = self.max_tokens - trace.tokens
             piece = min(left, self._until_probe(trace)) if self.chunked else left
+            letters = len(trace.text)
             reason = yield from self._read(task, trace, piece)
-            if reason != "length" or piece == left:
+            if reason != "length" or piece == left or len(trace.text) == letters:
                 return reason
             if not (yield from self._round(task, trace)):
                 return "cap"
@@ -164,7 +170,13 @@ class ChainOfThought(Program):
         grown = replace(prompt, prefix=prompt.prefix + before)
         stream = yield Open(Generate(grown, sampling, self.every))
         while True:
-            report: Report = yield Next(stream)
+            try:
+                report: Report = yield Next(stream)
+            except CallFailed:
+                if not trace.probes:
+                    raise  # nothing was thought that could answer
+                self.note("traces broken off")
+                return "broken"
             if (result := report.result) is not None:
                 trace.text = before + result.text
                 trace.tokens = tokens + max(1, result.usage.completion_tokens)
@@ -226,7 +238,11 @@ class ChainOfThought(Program):
             trace.pause()
             return None
         said = self.probe + sample.text
-        answer = None if has_hesitation(sample.text) else task.extract(said)
+        answer = (
+            None
+            if has_hesitation(sample.text)
+            else task.extract(said.rpartition(self.think_end)[2])
+        )
         group = yield Group(answer)
         if group is None:
             self.note("probes without answer")
@@ -251,7 +267,7 @@ class ChainOfThought(Program):
         trace.answer = task.extract(final) if final.strip() else None
         trace.group = yield Group(trace.answer)
         if trace.group is None:
-            if reason != "stop":
+            if reason in ("length", "cap"):
                 self.note(f"traces cut at {'the cap' if reason == 'cap' else 'max_tokens'}")
             latest = trace.probes[-1] if trace.probes else None
             if latest is None or latest.at < trace.tokens:  # or it was asked just here

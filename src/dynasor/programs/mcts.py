@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
 from dynasor.core.errors import CallFailed, ConfigError
 from dynasor.core.program import Ask, Context, Fork, Sample, Strand
+from dynasor.core.task import Task
 from dynasor.core.types import Generated, PolicySpec
 from dynasor.programs.selection import Branch, Rule, selected
-from dynasor.programs.tree import TreeSearch
+from dynasor.programs.tree import TreeSearch, steps_of
 
 __all__ = ["Mcts"]
 
@@ -88,15 +88,14 @@ class Mcts(TreeSearch):
         sample: Generated = yield Sample(work)
         if sample.finish_reason == "length":
             self.note("endless paths")
-        steps = self._steps(start, sample, unit)
+        steps = self._steps(context.task, start, sample, unit)
         yield from self._score(context, steps if self.select == "puct" else steps[-1:])
         start.children.append(steps[0])
         return steps
 
-    def _steps(self, start: Branch, sample: Generated, unit: int) -> list[Branch]:
+    def _steps(self, task: Task, start: Branch, sample: Generated, unit: int) -> list[Branch]:
         """Split what was sampled into steps; each costs its part of the tokens, by its length."""
-        depth = sum(1 for _ in start.path()) - 1
-        pieces = self._pieces(sample.text, self.max_steps - depth)
+        pieces = self._pieces(task, start, sample.text)
         letters = sum(map(len, pieces))
         node, steps, read, told = start, [], 0, 0
         for piece in pieces:
@@ -112,18 +111,23 @@ class Mcts(TreeSearch):
         node.is_finished = True
         return steps
 
-    def _pieces(self, text: str, room: int) -> list[str]:
-        """Cut a text behind every end of a step; blank steps stay with the one before them.
+    def _pieces(self, task: Task, start: Branch, text: str) -> list[str]:
+        """Cut a text into steps; the one that gives the answer has all the rest.
 
-        Where there is no room for so many, the last one has all the rest.
+        So has the last one where there is no room for so many.
         """
-        end = re.escape(self.step_end)
-        whole = text.removesuffix(self.step_end) + self.step_end
-        pieces: list[str] = re.findall(f".*?(?:{end})+", whole, re.DOTALL)
-        if len(pieces) > room:
+        pieces = steps_of(text, self.step_end)
+        path, last = start.text, len(pieces)
+        for place, piece in enumerate(pieces):
+            path += piece
+            if self._has_answer(task, path):
+                last = place + 1
+                break
+        room = self.max_steps - (sum(1 for _ in start.path()) - 1)
+        if last > room:
             self.note("paths cut at max_steps")
-            pieces[room - 1 :] = ["".join(pieces[room - 1 :])]
-        return pieces
+            last = room
+        return [*pieces[: last - 1], "".join(pieces[last - 1 :])]
 
     def update_certaindex(self) -> dict[str, float]:
         """Return the entropy form over the answers, and the mean reward of whole solutions."""

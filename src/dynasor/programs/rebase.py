@@ -71,18 +71,21 @@ class Rebase(TreeSearch):
         tickets = [self._votes.launch() for _ in range(width)]
         unit = tickets[0] + 1
         frontier, shares = [Node()], [width]
+        finishing: list[Thread] = []
         for _ in range(self.max_steps):
             children: list[Node] = yield from self._grow(context, frontier, shares, unit)
             yield from self._score(context, children)
             for child in children:
                 if child.is_finished:
-                    yield from self._finish(context, child, tickets.pop(0))
+                    vote = yield Fork(self._finish(context, child, tickets.pop(0)))
+                    finishing.append(vote)
             frontier = [child for child in children if not child.is_finished]
             if not frontier or not tickets:
                 break
             shares = self._shares([child.worth for child in frontier], len(tickets))
         else:
             self.note("paths cut at max_steps", len(frontier))
+        yield Join(tuple(finishing))
         for ticket in tickets:
             self._lose(ticket)
 

@@ -53,9 +53,14 @@ class Branch(Node):
 
     def is_open(self, width: int) -> bool:
         """Say whether a new step can still be made here or below."""
-        if self.is_finished:
-            return False
-        return self.has_room(width) or any(child.is_open(width) for child in self.children)
+        below = [self]
+        while below:
+            node = below.pop()
+            if not node.is_finished:
+                if node.has_room(width):
+                    return True
+                below += node.children
+        return False
 
     def has_room(self, width: int) -> bool:
         """Say whether there are fewer than `width` steps, with those under way."""

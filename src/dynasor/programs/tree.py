@@ -6,6 +6,7 @@ those of `BestOfN`. What it adds is that a path is a chain of steps, which other
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,18 @@ from dynasor.core.task import Task, takes_any_text
 from dynasor.core.types import Generate, Generated, Prompt, Sampling, Score, Scored
 from dynasor.programs.best_of_n import NEUTRAL, BestOfN
 
-__all__ = ["Node", "TreeSearch"]
+__all__ = ["Node", "TreeSearch", "steps_of"]
+
+
+def steps_of(text: str, step_end: str) -> list[str]:
+    """Cut what was sampled behind every end of a step; blank steps stay with the one before them.
+
+    The last step ends as the others do, whether the model said so or not.
+    """
+    whole = text.removesuffix(step_end) + step_end
+    steps: list[str] = re.findall(f".*?(?:{re.escape(step_end)})+", whole, re.DOTALL)
+    steps[-1] += whole[sum(map(len, steps)) :]  # three line breaks, where two end a step
+    return steps
 
 
 @dataclass(eq=False)
@@ -118,7 +130,9 @@ class TreeSearch(BestOfN):
             messages = self.prompt(context.task).messages
             try:
                 scored: Scored = yield Score(tuple(Prompt(messages, text) for text in texts))
-                self._rewards.update(zip(texts, scored.rewards, strict=True))
+                found = zip(texts, scored.rewards, strict=True)
+                self._rewards |= {text: one for text, one in found if one is not None}
+                self.note("scores lost", scored.rewards.count(None))
             except CallFailed:
                 self.note("scores lost", len(texts))
         for node in nodes:
@@ -128,6 +142,8 @@ class TreeSearch(BestOfN):
         """Let a finished path vote: one unit is settled."""
         text = node.text.removesuffix(self.step_end)
         node.answer = context.task.extract(text)
+        if node.answer is None:
+            self.note("paths without answer")
         if node.reward is not None:
             self._highest = max(self._highest, node.reward)
         yield from self._vote(ticket, node.answer, text, node.worth)

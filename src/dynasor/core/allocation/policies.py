@@ -8,7 +8,7 @@ is aborted, so narrow grants save tokens and wide ones save time.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import comb
+from math import ceil, comb
 from typing import Literal
 
 from msgspec import Struct
@@ -97,7 +97,7 @@ class Beta(Struct, frozen=True, forbid_unknown_fields=True):
         tally = tally_of(view, "beta", self.order)
         if tally.size >= 2:
             first, second = tally.top_two()
-            if first > 0 and posterior(int(first), int(second)) >= self.confidence:
+            if first > 0 and posterior(int(first), ceil(second)) >= self.confidence:
                 return Stop("certain", tally.leader())
         if view.knob >= view.cap:
             return Stop("cap", tally.leader())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Literal
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ class Sequential(Struct, frozen=True, forbid_unknown_fields=True):
         tally = tally_of(view, "sequential", self.order)
         if tally.size >= 2:
             first, second = tally.top_two()
-            if first > 0 and posterior(int(first), int(second)) >= self._asked(view, tally.size):
+            if first > 0 and posterior(int(first), ceil(second)) >= self._asked(view, tally.size):
                 return Stop("certain", tally.leader())
             if tally.size >= self.patience and first < tally.size * self.futility:
                 return Stop("hopeless", tally.leader())
