@@ -287,9 +287,11 @@ def test_bad_value_of_serve(name, value):
 
 
 def test_no_table():
-    """What is no table where one belongs is refused."""
+    """What is no table where one belongs is refused, whatever is set elsewhere."""
+    write('[[serve]]\nkeys = "k.jsonl"\n')
+    refused(ConfigError, "setting 'serve' in dynasor.toml is .*expected a table", serve={"port": 1})
     write("serve = 3\n")
-    refused(ConfigError, "setting 'serve' in dynasor.toml is 3: ")
+    refused(ConfigError, "setting .serve. in dynasor.toml is 3; expected a table")
 
 
 def test_table_in_the_environment(monkeypatch):

@@ -281,7 +281,7 @@ def test_pause_of_an_unreachable_replica(stage):
     on = stage(config=in_order(retry_seconds=1.0, max_attempts=99), slots=0)
     on.pool(a=1, b=1)
     on.arrive(cap=40)
-    for seconds in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+    for seconds in (2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
         here = next(call for call in on.calls if on.replica_of(call) == "a")
         on.fail(here, "EngineUnreachable")
         assert on.timers["resume:generate/a"] == on.now + seconds
@@ -291,11 +291,25 @@ def test_pause_of_an_unreachable_replica(stage):
     on.finish(here)
     here = next(call for call in on.calls if on.replica_of(call) == "a")
     on.fail(here, "EngineUnreachable")
-    assert on.timers["resume:generate/a"] == on.now + 1.0, "a success forgives"
+    assert on.timers["resume:generate/a"] == on.now + 2.0, "a success forgives"
     on.fire("resume:generate/a")
     retries = sorted((at, name) for name, at in on.timers.items() if name.startswith("retry"))
     for _, name in retries:
         on.fire(name)
+    on.drain()
+
+
+def test_another_replica_gets_the_next_attempt(stage):
+    """A replica that cannot be reached is left alone for longer than the call waits."""
+    on = stage(config=in_order(retry_seconds=1.0), slots=0)
+    on.pool(a=4, b=4)
+    on.arrive(cap=1)
+    assert on.replica_of("p0#1") == "a"
+    on.fail("p0#1", "EngineUnreachable")
+    (retry,) = (name for name in on.timers if name.startswith("retry"))
+    assert on.timers[retry] < on.timers["resume:generate/a"]
+    on.fire(retry)
+    assert on.replica_of("p0#1") == "b"
     on.drain()
 
 

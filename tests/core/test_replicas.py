@@ -8,6 +8,7 @@ import pytest
 from toys.stage import EVEN, in_order
 
 from dynasor.core import admission
+from dynasor.core.commands import Abort
 from dynasor.core.config import SchedulerConfig
 from dynasor.core.events import Observed, PoolChanged
 from dynasor.core.types import Hints, PolicySpec, Replica
@@ -44,13 +45,13 @@ def test_unhealthy_until_its_timer(stage):
     on = stage(config=in_order(retry_seconds=1.0), slots=1)
     on.send(Observed("generate", "a", is_healthy=False))
     on.send(Observed("generate", "a", is_healthy=False))
-    assert on.timers == {"resume:generate/a": 1.0}, "one pause for the same trouble"
+    assert on.timers == {"resume:generate/a": 2.0}, "one pause for the same trouble"
     on.arrive(cap=1)
     assert on.calls == []
     on.fire("resume:generate/a")
     assert on.calls == ["p0#1"]
     on.send(Observed("generate", "a", is_healthy=False))
-    assert on.timers["resume:generate/a"] == on.now + 2.0
+    assert on.timers["resume:generate/a"] == on.now + 4.0
     on.drain()
 
 
@@ -65,6 +66,9 @@ def test_calls_of_a_dead_replica(stage):
     (abort,) = on.send(Observed("generate", "a", is_healthy=False))
     assert (abort.call, abort.attempt) == ("x#1", 1)
     assert on.send(Observed("generate", "a", is_healthy=False)) == [], "once is enough"
+    for is_healthy in (True, False, False):
+        commands = on.send(Observed("generate", "a", is_healthy=is_healthy))
+        assert not any(isinstance(command, Abort) for command in commands), "it is told already"
     on.cancel("x#1")
     on.fire("retry:x#1:1")
     assert on.replica_of("x#1") == "b"

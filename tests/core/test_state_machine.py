@@ -388,6 +388,8 @@ class Machine(RuleBasedStateMachine):
         ordering = self.on.scheduler._ordering
         for pool in self.on.scheduler._dispatcher.pools:
             for queue in self.queues(pool):
+                for call in queue:  # a queue that was not looked at lately ranks as of then
+                    call.demand.as_of = queue._now
                 ranks = [
                     (call.is_speculative, ordering.key(call.demand), call.demand.number)
                     for call in queue

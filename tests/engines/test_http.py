@@ -5,7 +5,7 @@ import json
 import pytest
 from aiohttp import web
 
-from dynasor.core.errors import EngineRefused
+from dynasor.core.errors import ConfigError, EngineRefused
 from dynasor.core.types import Embed, Generate, Message, Prompt, Sampling, Score
 from dynasor.engines.http import HttpEngine
 from dynasor.engines.judge import Judge
@@ -158,6 +158,18 @@ async def test_api_key(server, ask):
     assert server.headers[-1]["Authorization"] == "Bearer s3cret"
     assert "s3cret" not in repr(engine) + repr(engine._link)
     await engine.close()
+
+
+async def test_api_key_of_a_file(server, ask):
+    """A line break behind a key is none of it; one within is refused in one line."""
+    engine = HttpEngine(server.url, api_key="s3cret\n")
+    await engine.start()
+    await engine.generate(ask(), Meter())
+    assert server.headers[-1]["Authorization"] == "Bearer s3cret"
+    await engine.close()
+    for bad in ("a\nb", "schlüssel"):
+        with pytest.raises(ConfigError, match="no header can carry"):
+            await HttpEngine(server.url, api_key=bad).start()
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])

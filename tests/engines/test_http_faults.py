@@ -11,6 +11,7 @@ from aiohttp import web
 from dynasor.core.errors import (
     ConfigError,
     EngineBusy,
+    EngineDenied,
     EngineError,
     EngineGarbage,
     EngineRefused,
@@ -94,8 +95,8 @@ async def failure(toy, ask, kind):
 
 STATUSES = [
     (400, EngineRefused),
-    (401, EngineRefused),
-    (404, EngineRefused),
+    (401, EngineDenied),
+    (404, EngineDenied),
     (408, EngineTimeout),
     (413, EngineRefused),
     (422, EngineRefused),

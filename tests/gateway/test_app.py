@@ -73,6 +73,7 @@ async def test_unknown_places(method, path, status, code):
         b'{"dynasor": {"deadline_seconds": "soon"}}',
         b'{"dynasor": {"nonsense": 1}}',
         b'{"dynasor": {"program_id": "a b"}}',
+        b'{"dynasor": {"program_id": "ab\\n"}}',
     ],
 )
 async def test_bodies_that_are_none(path, body):

@@ -145,6 +145,16 @@ REFUSED = {
         "dynasor.params",
         "max_tokens",
     ),
+    "parameter's range": (
+        {"dynasor": {**ALGORITHM, "params": {"max_tokens": -1}}},
+        "dynasor.params",
+        "max_tokens is -1; expected 1 or more",
+    ),
+    "policy's range": (
+        {"dynasor": {**ALGORITHM, "policy": "priced:load=1e308"}},
+        "dynasor.policy",
+        "load",
+    ),
     "no rewards here": ({"dynasor": {"algorithm": "rebase"}}, "dynasor", "no engine here can"),
     "id": ({"dynasor": {**ALGORITHM, "program_id": "ä"}}, "dynasor.program_id", "regex"),
 }

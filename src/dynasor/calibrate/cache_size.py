@@ -14,7 +14,7 @@ from msgspec import Struct
 from dynasor.core.errors import EngineError
 from dynasor.engines.faults import api_root
 from dynasor.engines.http import HttpEngine
-from dynasor.engines.link import Link
+from dynasor.engines.link import Link, bearer
 from dynasor.engines.llamacpp import LlamaCppEngine
 from dynasor.engines.protocol import Description, Engine
 
@@ -40,7 +40,7 @@ async def cache_size(engine: Engine, description: Description) -> CacheSize | No
         return CacheSize(engine.places * description.context_tokens)
     if not isinstance(engine, HttpEngine):
         return None
-    headers = {"Authorization": f"Bearer {engine.api_key}"} if engine.api_key else {}
+    headers = bearer(engine.api_key)
     link = Link(engine.address, api_root(engine.url), LIMIT_SECONDS, LIMIT_SECONDS, headers)
     await link.open()
     try:

@@ -170,7 +170,7 @@ def _serve(settings: Settings) -> None:
     try:
         app = make_app(settings)
         dynasor: Dynasor = app.state.service.dynasor
-        dynasor.policy_for(dynasor.make_program("?"))  # else every request would be refused
+        app.state.service.check()  # else every request would be refused
         address = _address(serving.host, sock.getsockname()[1])
 
         def tell() -> None:

@@ -146,6 +146,12 @@ def _refuse_unknown(values: Mapping[str, Any], kind: str, place: str) -> None:
     for name, value in values.items():
         if name not in Settings.model_fields:
             raise UnknownName(f"{kind}{place}", name, Settings.model_fields)
-        for key in value if name in TABLES and isinstance(value, dict) else ():
+        if name in TABLES and not isinstance(value, dict):
+            # Or what comes later would take its place unseen: with its keys an open server.
+            where = place.removesuffix(":")
+            raise ConfigError(
+                f"{kind} {name!r}{where} is {value!r}; expected a table: [{name}] and its keys"
+            )
+        for key in value if name in TABLES else ():
             if key not in TABLES[name]:
                 raise UnknownName(f"{kind} of [{name}]{place}", key, TABLES[name])

@@ -70,7 +70,8 @@ class CallState(Struct, eq=False):
 
     `attempt` counts from 1 once it was sent; `strand` waits for it. For an open call, `reports`
     are those that no `Next` has taken yet, `error` its failure, `awaited_by` the strand that waits
-    for the next one; `told` are the tokens of this attempt's reports so far.
+    for the next one; `told` are the tokens of this attempt's reports so far. `recalled` is the
+    attempt that was broken off with its replica, to be made elsewhere, 0 for none.
     """
 
     call: Call
@@ -86,6 +87,7 @@ class CallState(Struct, eq=False):
     error: Exception | None = None
     awaited_by: int | None = None
     told: int = 0
+    recalled: int = 0
 
 
 def flaw_of(work: Work, output: Output) -> str:

@@ -119,7 +119,7 @@ class Dispatcher:
             call.phase = ABORTING
             run.aborting += 1
             run.aborted_calls += 1
-            self._outbox.put(Abort(call.call.id, call.attempt, self._outbox.cause))
+            self._abort(call)
             return
         if call.phase is BACKING_OFF:
             self._outbox.forget_timer(_retry_timer(call))
@@ -269,7 +269,11 @@ class Dispatcher:
         self._pause(pool, call.replica, is_busy=True)
 
     def _pause(self, pool: Pool, name: str, *, is_busy: bool = False) -> None:
-        """Send nothing to a replica that could not be reached or is busy, longer each time."""
+        """Send nothing to a replica that could not be reached or is busy, longer each time.
+
+        One that could not be reached is left alone for twice as long as the call that found it so
+        waits for its next attempt, which another replica gets then.
+        """
         replica = pool.replicas.get(name)
         if replica is None:
             return
@@ -278,8 +282,8 @@ class Dispatcher:
             return
         pool.pause(replica)
         most = MAX_BUSY_SECONDS if is_busy else MAX_PAUSE_SECONDS
-        delay = min(most, self.config.retry_seconds * 2.0**replica.pauses)
         replica.pauses += 1
+        delay = min(most, self.config.retry_seconds * 2.0 ** (replica.pauses - is_busy))
 
         def resume() -> None:
             replica.is_paused = replica.is_down = False
@@ -297,7 +301,13 @@ class Dispatcher:
         for _, call in self.calls.values():
             is_there = call.call.pool == pool.name and call.replica == ill.name
             if is_there and call.phase is RUNNING and not call.is_open:
-                self._outbox.put(Abort(call.call.id, call.attempt, self._outbox.cause))
+                self._abort(call)
+                call.recalled = call.attempt
+
+    def _abort(self, call: CallState) -> None:
+        """Have an attempt broken off, once."""
+        if call.recalled != call.attempt:
+            self._outbox.put(Abort(call.call.id, call.attempt, self._outbox.cause))
 
     def _make_shares(self) -> Shares | None:
         config = self.config

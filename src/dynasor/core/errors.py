@@ -9,6 +9,7 @@
     │   ├── EngineTimeout        504   no answer within the time limit
     │   ├── EngineBusy           503   it said: later
     │   ├── EngineRefused        400   it said: never
+    │   │   └── EngineDenied     502   ... and nobody who asks can mend it: a key, an address
     │   └── EngineGarbage        502   it said something that is not the protocol
     ├── CallFailed               502   one call failed for good; what a strand sees
     ├── ProgramFailed            500   a program's own code raised, or all its calls failed
@@ -32,6 +33,7 @@ __all__ = [
     "DeadlineExceeded",
     "DynasorError",
     "EngineBusy",
+    "EngineDenied",
     "EngineError",
     "EngineGarbage",
     "EngineRefused",
@@ -121,6 +123,15 @@ class EngineRefused(EngineError):
 
     http_status = 400
     is_retryable = False
+
+
+class EngineDenied(EngineRefused):
+    """The engine takes no call of ours: its key, its address or the model's name is wrong.
+
+    Nobody who asks can mend that (HTTP 401, 403, 404 and 407).
+    """
+
+    http_status = 502
 
 
 class EngineGarbage(EngineError):

@@ -15,6 +15,7 @@ import aiohttp
 from dynasor.core.errors import (
     ConfigError,
     EngineBusy,
+    EngineDenied,
     EngineError,
     EngineGarbage,
     EngineRefused,
@@ -29,6 +30,8 @@ FOREIGN = (aiohttp.ClientError, OSError, TimeoutError, NotTheProtocol)
 """What a request may raise and `of_exception` translates."""
 
 MESSAGE_CHARACTERS = 200
+DENIED = frozenset({401, 403, 404, 407})
+"""What is between Dynasor and its engine: no call has another key, address or model to try."""
 _HINTS = {
     401: "; give it an API key",
     403: "; give it another API key",
@@ -108,6 +111,8 @@ def _class_of(status: int) -> type[EngineError]:
         return EngineBusy
     if status in {408, 504}:
         return EngineTimeout
+    if status in DENIED:
+        return EngineDenied
     if 400 <= status < 500 or status == 501:
         return EngineRefused
     return EngineError if status >= 500 else EngineGarbage

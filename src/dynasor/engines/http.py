@@ -47,7 +47,7 @@ from dynasor.engines.dialects import (
 from dynasor.engines.faults import FOREIGN, api_root, of_exception, of_reported
 from dynasor.engines.hints import hint_fields, hint_headers
 from dynasor.engines.judge import PLAIN_JUDGE, Judge, judge_body, read_reward
-from dynasor.engines.link import Link
+from dynasor.engines.link import Link, bearer
 from dynasor.engines.load import load_of
 from dynasor.engines.protocol import Description, Load, Meter, OnReport, Sink
 from dynasor.engines.relaying import Passed, pass_on
@@ -123,7 +123,7 @@ class HttpEngine:
         self._template: Template | None = None
         if self.chat_template is not None:
             self._template = FileTemplate(self.chat_template)
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        headers = bearer(self.api_key)
         self._link = Link(
             self.address, api_root(self.url), self.seconds_limit, self.connect_seconds, headers
         )

@@ -16,12 +16,12 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from dynasor.core.errors import EngineUnreachable
+from dynasor.core.errors import ConfigError, EngineUnreachable
 from dynasor.engines.faults import FOREIGN, of_exception, of_status
 from dynasor.engines.sse import DONE, EventLines
 from dynasor.engines.wire import NotTheProtocol, beginning
 
-__all__ = ["Link"]
+__all__ = ["Link", "bearer"]
 
 KEEPALIVE_SECONDS = 2.0
 # After `[DONE]` the end of the body is at hand; a server that holds it back loses the connection.
@@ -34,6 +34,20 @@ LARGEST_ERROR = 64 * 2**10
 # How servers say that there is nothing at a path.
 MISSING = frozenset({404, 405})
 BESIDE = "/../"
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """Return the header that carries a key, none without one; space around a key is no part of it.
+
+    Raises `ConfigError` for a key that no header can carry.
+    """
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            "the API key for the engine has characters that no header can carry (a line break, or "
+            "letters beyond ASCII); give the key alone"
+        )
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 @dataclass(slots=True)

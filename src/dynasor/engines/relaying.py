@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from dynasor.core.errors import EngineError
+from dynasor.core.errors import EngineDenied, EngineError
 from dynasor.core.types import Relayed, Usage
 from dynasor.engines.faults import of_status
 from dynasor.engines.link import LARGEST_ERROR, Link
@@ -136,8 +136,6 @@ def _is_for_the_client(response: aiohttp.ClientResponse) -> bool:
 async def _failure(address: str, response: aiohttp.ClientResponse) -> EngineError:
     status = response.status
     if status in OUR_OWN:  # what it says may name a part of our key
-        refused = EngineError(address, f"HTTP {status}: it does not take the gateway's own key")
-        refused.is_retryable = False
-        return refused
+        return EngineDenied(address, f"HTTP {status}: it does not take the gateway's own key")
     body = await response.content.read(LARGEST_ERROR)
     return of_status(address, status, body, response.headers)

@@ -20,7 +20,7 @@ from dynasor.engines.classify import Classify, WriteOut
 from dynasor.engines.faults import api_root, of_exception
 from dynasor.engines.http import DEFAULT_SLOTS, HttpEngine
 from dynasor.engines.judge import PLAIN_JUDGE, Judge
-from dynasor.engines.link import Link
+from dynasor.engines.link import Link, bearer
 from dynasor.engines.logits import ModelInfo, Served, ServedList
 from dynasor.engines.pooling import PATH as POOLING
 from dynasor.engines.pooling import Pooling
@@ -88,7 +88,7 @@ class RewardEngine:
             api_key=self.api_key,
             judge=self.judge,
         )
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        headers = bearer(self.api_key)
         self._link = Link(
             self.url, api_root(self.url), self.seconds_limit, self.connect_seconds, headers
         )

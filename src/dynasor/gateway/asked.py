@@ -89,6 +89,9 @@ async def whole_answer(asked: Asked, receive: Receive) -> Response:
         result = ending.result()
     except DynasorError as exc:
         return error_response(exc, headers=asked.headers)
+    except asyncio.CancelledError:  # the server ends at once, and cancels what runs
+        stopped = Closing(f"the server was stopped before program {asked.handle.program} had ended")
+        return error_response(stopped, headers=asked.headers)
     finally:
         asked.handle.withdraw()  # no harm once it has ended
         ending.cancel()

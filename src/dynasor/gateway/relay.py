@@ -28,6 +28,7 @@ from dynasor.requests.completion import encode_json
 __all__ = ["SESSIONS", "ClientSink", "RelayOptions", "relay", "session_of"]
 
 WORKLOAD = "pass-through"
+STOPPED = "the server is being stopped; try again soon, or another one"
 
 # How clients name the session that a request belongs to, the surest first.
 SESSIONS = (
@@ -185,7 +186,7 @@ class _Passing(Response):
         if sink.lacks_model:
             error = self._service.unknown_model(str(self._model))
         elif isinstance(error, Withdrawn | DeadlineExceeded) and self._service.is_draining:
-            error = Closing("the server is being stopped; try again soon, or another one")
+            error = Closing(STOPPED)
         if error is None:  # cannot happen: what ends well was whole
             raise AssertionError(f"{handle.program} ended without an answer")
         if sink.has_begun:
@@ -203,8 +204,8 @@ async def _outcome(handle: Handle) -> DynasorError | None:
     """Wait for a program's end, and return what it failed of."""
     try:
         result: Result = await handle
-    except DynasorError as exc:  # everything is being closed
-        return exc
+    except DynasorError:  # everything is being closed
+        return Closing(STOPPED)
     except asyncio.CancelledError:
         handle.withdraw()
         raise

@@ -12,8 +12,10 @@ from typing import Self, Unpack
 from msgspec.structs import replace
 
 from dynasor.api import Dynasor, Extensions, Handle, RunOptions
+from dynasor.api.choosing import check_policy
 from dynasor.config import Serving, Settings, parse_policy
 from dynasor.core.allocation import make_policy
+from dynasor.core.errors import UnknownName
 from dynasor.core.events import Configured
 from dynasor.core.program import Program
 from dynasor.core.types import PolicySpec
@@ -27,6 +29,7 @@ from dynasor.gateway.metrics import Metrics
 from dynasor.gateway.recording import ServedTraces
 from dynasor.gateway.registry import Registry
 from dynasor.gateway.thoughts import Streams
+from dynasor.requests.program import algorithms
 from dynasor.runtime.clock import wall_clock
 from dynasor.runtime.driver import Recorder
 
@@ -73,6 +76,20 @@ class Service:
         self._handles: dict[str, Handle] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def check(self) -> None:
+        """Refuse settings with which no request would be served, or no shadow could be asked.
+
+        Raises `UserError`.
+        """
+        catalog = self.dynasor.machine.catalog
+        name = self.settings.program_spec().name
+        if name not in algorithms(catalog):
+            raise UnknownName("algorithm", name, algorithms(catalog))
+        program = self.dynasor.make_program("?")
+        self.dynasor.policy_for(program)
+        if self.serving.shadow is not None:
+            check_policy(program, parse_policy(self.serving.shadow), catalog.policies)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:

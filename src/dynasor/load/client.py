@@ -12,7 +12,7 @@ import msgspec
 from dynasor.core.errors import EngineRefused, EngineUnreachable
 from dynasor.core.types import Usage
 from dynasor.engines.faults import api_root, of_exception, of_reported
-from dynasor.engines.link import Link
+from dynasor.engines.link import Link, bearer
 from dynasor.engines.sse import DONE
 from dynasor.engines.wire import (
     Completion,
@@ -90,8 +90,7 @@ class Client:
     def __init__(self, url: str, seconds_limit: float = 600.0, api_key: str | None = None) -> None:
         self.url = url
         self.clock = MonotonicClock()
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._link = Link(url, api_root(url), seconds_limit, CONNECT_SECONDS, headers)
+        self._link = Link(url, api_root(url), seconds_limit, CONNECT_SECONDS, bearer(api_key))
 
     async def open(self) -> None:
         """Be ready to send; nothing is sent yet."""

@@ -101,7 +101,8 @@ class ChainOfThought(Program):
     _rounds: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("every", "window", "chains", "probe_tokens", "max_tokens"):
+        Sampling(self.max_tokens, self.temperature, self.top_p).check()
+        for name in ("every", "window", "chains", "probe_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         if self.chains > MOST_CHAINS:

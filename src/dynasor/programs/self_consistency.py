@@ -38,6 +38,7 @@ class SelfConsistency(Program):
     _losses_in_a_row: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        Sampling(self.max_tokens, self.temperature, self.top_p).check()
         self._votes = Votes()
         self.votes = self._votes
 

@@ -47,7 +47,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 """Fields that are not supported, with the values (beside null) that ask for nothing."""
 REASONS = {"n": "one question has one answer; how many branches vote on it is dynasor.cap"}
 MOST_PROGRAM_ID = 128
-PROGRAM_ID = rf"^[A-Za-z0-9][A-Za-z0-9._:\-]{{0,{MOST_PROGRAM_ID - 1}}}$"
+PROGRAM_ID = rf"^[A-Za-z0-9][A-Za-z0-9._:\-]{{0,{MOST_PROGRAM_ID - 1}}}$(?!\n)"
 """What may stand in a header and in an address as it is, and how long it may be."""
 MOST_LETTERS = 1_024
 """The longest text that chooses something: reading a policy takes the square of its quotes."""

@@ -23,7 +23,7 @@ EARLY = 0.5
 LATE = 0.5
 """Rounds left below which nothing is started: a branch of half the mean length would be late."""
 
-Amount = Annotated[float, Meta(ge=0.0)]
+Amount = Annotated[float, Meta(ge=0.0, le=1e6)]
 Power = Annotated[float, Meta(ge=0.0, le=8.0)]
 Part = Annotated[float, Meta(ge=0.0, lt=1.0)]
 
