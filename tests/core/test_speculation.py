@@ -80,6 +80,18 @@ def test_below_crossed_needed_calls_too(stage):
     on.drain()
 
 
+def test_below_needed_calls_that_stay_together(stage):
+    """What waits for the replica of its program, and is more than fits there, goes first."""
+    on = stage(slots=1)
+    on.arrive(cap=9, policy=eager(in_flight=1, speculative=2))
+    needed = on.arrive(cap=6, policy=PolicySpec("even", has_lock=False))
+    on.pool(c=2, d=3)
+    assert speculative(on) == []
+    assert [call for call in on.calls if call.startswith(needed)] == on.calls[1:]
+    assert len(on.calls) == 6
+    on.drain()
+
+
 def test_promotion_of_what_waits(stage):
     """A needed grant promotes the oldest speculative unit: its waiting call is a needed one now."""
     on = stage(slots=2)

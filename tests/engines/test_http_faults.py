@@ -20,6 +20,7 @@ from dynasor.core.errors import (
 )
 from dynasor.core.types import Embed, Prompt, Score
 from dynasor.engines.http import HttpEngine
+from dynasor.engines.link import Link
 from dynasor.engines.protocol import Meter
 
 pytestmark = pytest.mark.timeout(20)
@@ -199,6 +200,30 @@ async def test_hangs_up():
         await HttpEngine(f"http://127.0.0.1:{port}", seconds_limit=5.0).start()
     listener.close()
     await listener.wait_closed()
+
+
+async def test_chunk_that_cannot_be_read():
+    """An answer whose chunks are broken in its middle is waited for no longer than silence is."""
+
+    async def stutter(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\ndata: {}\n\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.write(b"zz\r\n")
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(stutter, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    link = Link(url, f"{url}/v1", 0.4, 1.0)
+    await link.open()
+    events = link.events("/any", {})
+    assert await anext(events) == b"{}"
+    with pytest.raises((EngineTimeout, EngineGarbage)):
+        await anext(events)
+    await link.close()
+    listener.close()
 
 
 async def test_broken_mid_stream(server, toy, ask):

@@ -103,7 +103,8 @@ class Line:
 
         A replica takes from the queues of others too: for programs that crossed, and to avoid
         idling. Who waits for a replica that has room is about to be taken there, beside its cached
-        prompt. Speculative calls fill idle slots, never the slack.
+        prompt. Speculative calls fill idle slots, never the slack, nor what another replica has no
+        room for.
         """
         best = self.unassigned.head(now)
         chosen = self.unassigned
@@ -120,7 +121,8 @@ class Line:
         self, others: Iterable[ReplicaState], now: float, best: Rank | None, chosen: Queue
     ) -> tuple[Rank | None, Queue]:
         """Look into the queues of other replicas, for one that is better than the best so far."""
-        was_empty = best is None or best[0]
+        is_spare = best is not None and best[0]
+        was_empty = best is None or is_spare
         for other in others:
             queue = self.of[other.name]
             head = queue.head(now)
@@ -128,7 +130,8 @@ class Line:
                 continue
             has_crossed = not head[0] and head[1][0] == 0
             room = other.slots if head[0] else other.window
-            if has_crossed or (was_empty and other.held >= room):
+            wanted = queue.needed if is_spare and not head[0] else 1
+            if has_crossed or (was_empty and other.held + wanted > room):
                 best, chosen = head, queue
         return best, chosen
 

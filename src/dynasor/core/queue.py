@@ -87,6 +87,11 @@ class ProgramQueue(Generic[T]):
     def __repr__(self) -> str:
         return f"<ProgramQueue of {len(self)} items in {self._size()} lanes>"
 
+    @property
+    def needed(self) -> int:
+        """How many calls wait that are not speculative."""
+        return sum(len(lane.items) for lane in self._lanes[False].values())
+
     def waits(self, demand: Demand) -> bool:
         """Return whether a needed item of this program is here."""
         lane = self._lanes[False].get(demand.program)

@@ -157,7 +157,7 @@ class Link:
             data = msgspec.json.encode(body)
             async with self._request("POST", path, data, headers) as response:
                 await self._check(response)
-                async for payload in _payloads(response):
+                async for payload in _payloads(self._pieces(response)):
                     yield payload
                     if payload == DONE:
                         await _drain(response)
@@ -202,12 +202,25 @@ class Link:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         await self._check(response)
-        body = await response.content.read(LARGEST_ANSWER + 1)
-        while len(body) <= LARGEST_ANSWER and not response.content.at_eof():
-            body += await response.content.read(LARGEST_ANSWER + 1 - len(body))
-        if len(body) > LARGEST_ANSWER:
-            raise NotTheProtocol(f"an answer of more than {LARGEST_ANSWER:,} bytes")
-        return body
+        body = bytearray()
+        async for data in self._pieces(response):
+            body += data
+            if len(body) > LARGEST_ANSWER:
+                raise NotTheProtocol(f"an answer of more than {LARGEST_ANSWER:,} bytes")
+        return bytes(body)
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Yield an answer's bytes as they come.
+
+        Each has `seconds_limit` here too: aiohttp's own limit does not end the wait for a body
+        whose chunks cannot be read (3.14).
+        """
+        while True:
+            async with asyncio.timeout(self.seconds_limit):
+                data = await response.content.readany()
+            if not data:
+                return
+            yield data
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         if response.status != 200:
@@ -222,11 +235,11 @@ class Link:
         return of_exception(self.address, exc, self.seconds_limit)
 
 
-async def _payloads(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _payloads(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     lines = EventLines()
     first = b""
     has_events = False
-    async for data in response.content.iter_any():
+    async for data in pieces:
         first = first or data
         for payload in lines.feed(data):
             has_events = True
