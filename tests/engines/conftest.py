@@ -137,7 +137,7 @@ async def server() -> AsyncIterator[OpenAIServer]:
 @pytest.fixture
 async def toy(server: OpenAIServer) -> AsyncIterator[HttpEngine]:
     """A started engine that talks to `server`; silence ends after a tenth of a second."""
-    engine = HttpEngine(server.url, seconds_limit=0.4)
+    engine = HttpEngine(server.url, seconds_limit=1.0)
     await engine.start()
     yield engine
     await engine.close()

@@ -264,7 +264,7 @@ async def test_silence(server, toy, ask, handler):
     """Silence, before the answer or within it, is EngineTimeout."""
     server.chat = handler
     error, _ = await failure(toy, ask, EngineTimeout)
-    assert "0.4 s" in str(error)
+    assert "1 s" in str(error)
 
 
 async def test_done_but_open(server, toy, ask):

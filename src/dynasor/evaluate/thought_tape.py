@@ -16,7 +16,7 @@ from dynasor.sim.engine import Outcome, Segment
 
 __all__ = ["CLOSED", "PROBE", "ThoughtTape"]
 
-CLOSED, PROBE = "/", "?"
+CLOSED, PROBE = "/", "/?"
 """What closes thoughts, and what asks for an answer."""
 FIRST = 0xE000
 """The first chain's character: those for private use mean nothing to anybody."""
