@@ -148,7 +148,7 @@ REFUSED = {
     "parameter's range": (
         {"dynasor": {**ALGORITHM, "params": {"max_tokens": -1}}},
         "dynasor.params",
-        "max_tokens is -1; expected 1 or more",
+        "Expected `int` >= 1 - at `$.max_tokens`",
     ),
     "policy's range": (
         {"dynasor": {**ALGORITHM, "policy": "priced:load=1e308"}},

@@ -89,7 +89,7 @@ class ProgramQueue(Generic[T]):
 
     @property
     def needed(self) -> int:
-        """How many calls wait that are not speculative."""
+        """How many items wait that are not speculative."""
         return sum(len(lane.items) for lane in self._lanes[False].values())
 
     def waits(self, demand: Demand) -> bool:

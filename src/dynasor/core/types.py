@@ -8,12 +8,9 @@ in [0, 1]. None can be part of a reference cycle, so the garbage collector need 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
-
-from dynasor.core.errors import ConfigError
+from msgspec import Meta, Struct, field
 
 __all__ = [
     "Answer",
@@ -58,11 +55,10 @@ class Prompt(Struct, frozen=True, gc=False):
     prefix: str = ""
 
 
-_RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
-    ("max_tokens", lambda tokens: tokens >= 1, "1 or more"),
-    ("temperature", lambda temperature: 0.0 <= temperature <= 2.0, "0 to 2"),
-    ("top_p", lambda part: 0.0 < part <= 1.0, "above 0, up to 1"),
-)
+Tokens = Annotated[int, Meta(ge=1)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+TopP = Annotated[float, Meta(gt=0, le=1)]
+"""OpenAI's ranges, checked where a request is read and where a program is built."""
 
 
 class Sampling(Struct, frozen=True, gc=False):
@@ -78,16 +74,6 @@ class Sampling(Struct, frozen=True, gc=False):
     stop: tuple[str, ...] = ()
     seed: int | None = None
     has_logprobs: bool = False
-
-    def check(self) -> None:
-        """Raise `ConfigError` for a number that no engine takes.
-
-        What is no number is left to whoever builds a program, who names the type that is expected.
-        """
-        for name, is_in_range, expected in _RANGES:
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not is_in_range(value):
-                raise ConfigError(f"{name} is {value}; expected {expected}")
 
 
 class Hints(Struct, frozen=True, gc=False):

@@ -24,7 +24,7 @@ from dynasor.core.errors import (
 )
 from dynasor.engines.wire import NotTheProtocol
 
-__all__ = ["FOREIGN", "api_root", "of_exception", "of_reported", "of_status"]
+__all__ = ["DENIED", "FOREIGN", "api_root", "of_exception", "of_reported", "of_status"]
 
 FOREIGN = (aiohttp.ClientError, OSError, TimeoutError, NotTheProtocol)
 """What a request may raise and `of_exception` translates."""

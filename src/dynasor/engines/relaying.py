@@ -17,7 +17,7 @@ import aiohttp
 
 from dynasor.core.errors import EngineDenied, EngineError
 from dynasor.core.types import Relayed, Usage
-from dynasor.engines.faults import of_status
+from dynasor.engines.faults import DENIED, of_status
 from dynasor.engines.link import LARGEST_ERROR, Link
 from dynasor.engines.protocol import Meter, Sink
 from dynasor.engines.wire import read_usage
@@ -32,7 +32,7 @@ BYTES_A_TOKEN = 4
 MOST_TOKENS = 1 << 31
 
 # Who may ask is between the gateway and its engine: the client has no other key to try.
-OUR_OWN = frozenset({401, 403, 407})
+OUR_OWN = DENIED - {404}
 MENDABLE = frozenset({408, 429})
 
 _USAGE = b'"usage"'

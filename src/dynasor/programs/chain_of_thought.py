@@ -33,7 +33,18 @@ from dynasor.core.program import (
     Strand,
 )
 from dynasor.core.task import Task
-from dynasor.core.types import Answer, Generate, Generated, Message, PolicySpec, Prompt, Sampling
+from dynasor.core.types import (
+    Answer,
+    Generate,
+    Generated,
+    Message,
+    PolicySpec,
+    Prompt,
+    Sampling,
+    Temperature,
+    Tokens,
+    TopP,
+)
 from dynasor.programs.probing import (
     Probe,
     Trace,
@@ -83,9 +94,9 @@ class ChainOfThought(Program):
     )
 
     cap: int = 1000
-    max_tokens: int = 8192
-    temperature: float = 0.7
-    top_p: float = 1.0
+    max_tokens: Tokens = 8192
+    temperature: Temperature = 0.7
+    top_p: TopP = 1.0
     every: int = 32
     window: int = 3
     chains: int = 1
@@ -101,8 +112,7 @@ class ChainOfThought(Program):
     _rounds: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        Sampling(self.max_tokens, self.temperature, self.top_p).check()
-        for name in ("every", "window", "chains", "probe_tokens"):
+        for name in ("every", "window", "chains", "probe_tokens", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         if self.chains > MOST_CHAINS:
@@ -239,11 +249,8 @@ class ChainOfThought(Program):
             trace.pause()
             return None
         said = self.probe + sample.text
-        answer = (
-            None
-            if has_hesitation(sample.text)
-            else task.extract(said.rpartition(self.think_end)[2])
-        )
+        final = said.rpartition(self.think_end)[2]
+        answer = None if has_hesitation(sample.text) else task.extract(final)
         group = yield Group(answer)
         if group is None:
             self.note("probes without answer")

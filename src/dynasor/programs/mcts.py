@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from statistics import fmean
 from typing import Literal
 
@@ -117,13 +118,10 @@ class Mcts(TreeSearch):
         So has the last one where there is no room for so many.
         """
         pieces = steps_of(text, self.step_end)
-        path, last = start.text, len(pieces)
-        for place, piece in enumerate(pieces):
-            path += piece
-            if self._has_answer(task, path):
-                last = place + 1
-                break
         room = self.max_steps - (sum(1 for _ in start.path()) - 1)
+        paths = enumerate(islice(accumulate(pieces, initial=start.text), room + 1))
+        ends = (place for place, path in paths if place and self._has_answer(task, path))
+        last = next(ends, len(pieces))
         if last > room:
             self.note("paths cut at max_steps")
             last = room

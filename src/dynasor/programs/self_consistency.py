@@ -10,7 +10,7 @@ from dynasor.core.certaindex import Votes
 from dynasor.core.errors import CallFailed
 from dynasor.core.program import Ask, Context, Fork, Group, Operation, Program, Sample, Strand
 from dynasor.core.task import Task
-from dynasor.core.types import Answer, Generate, Generated, Sampling
+from dynasor.core.types import Answer, Generate, Generated, Sampling, Temperature, Tokens, TopP
 
 __all__ = ["SelfConsistency"]
 
@@ -30,15 +30,14 @@ class SelfConsistency(Program):
     name = "self-consistency"
     unit = "branch"
 
-    max_tokens: int = 1024
-    temperature: float = 0.7
-    top_p: float = 1.0
+    max_tokens: Tokens = 1024
+    temperature: Temperature = 0.7
+    top_p: TopP = 1.0
     has_logprobs: bool = False
     _texts: dict[int, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
     _losses_in_a_row: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        Sampling(self.max_tokens, self.temperature, self.top_p).check()
         self._votes = Votes()
         self.votes = self._votes
 

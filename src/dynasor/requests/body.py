@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from dynasor.config import MOST_BRANCHES, SAID_ELSEWHERE
 from dynasor.core.errors import UnknownName, UserError
-from dynasor.core.types import Message
+from dynasor.core.types import Message, Temperature, Tokens, TopP
 
 __all__ = ["ChatBody", "Extras", "Refused", "StreamOptions", "read_body", "read_extras"]
 
@@ -55,7 +55,6 @@ MOST_LETTERS = 1_024
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 
 T = TypeVar("T")
-Tokens = Annotated[int, Meta(ge=1)]
 Stop = Annotated[str, Meta(min_length=1)]
 Choice = Annotated[str, Meta(max_length=MOST_LETTERS)]
 
@@ -114,8 +113,8 @@ class ChatBody(Struct, frozen=True):
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     model: str | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     stop: Stop | Annotated[list[Stop], Meta(max_length=4)] | None = None
